@@ -1,0 +1,346 @@
+//! The codec between labels and the name of an Envoy stat.
+//!
+//! Envoy knows no labels for the metrics of a wasm module, so they stand in
+//! the name:
+//!
+//! ```text
+//! <stat>(.<label>=<value>)*        labels in catalogue order, `le` last
+//! http_requests_total.service=api.method=GET.path=/api/content/:id.status=200
+//! ```
+//!
+//! A value keeps letters, digits and `/ : - _ ~ *`; every other byte becomes
+//! `%XX`, so `.` and `=` never occur in a value, a line feed cannot forge a
+//! line of `/stats`, and no name needs escaping on any page of Envoy. Only the
+//! value of `le`, which is last, is written as it is: it is a number.
+//!
+//! [`decode`] accepts exactly what [`encode`] writes: an escape that was not
+//! needed, a lower-case digit in one or a label out of order is refused, so
+//! two names never mean the same series.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use crate::catalog::{self, LE, Metric, Stat};
+
+/// Longest name that is written, in bytes.
+pub const MAX_LENGTH: usize = 512;
+
+/// A stat's name taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded<'a> {
+    /// Its row in the catalogue.
+    pub stat: &'static Stat,
+    /// The metric that the stat belongs to.
+    pub metric: &'static Metric,
+    /// Values in the order of `stat.labels`.
+    pub values: Vec<Cow<'a, str>>,
+}
+
+impl Decoded<'_> {
+    /// The value of a label; `None` where the stat has no such label.
+    pub fn value(&self, label: &str) -> Option<&str> {
+        let at = self.stat.labels.iter().position(|l| *l == label)?;
+        self.values.get(at).map(AsRef::as_ref)
+    }
+}
+
+/// Why a name is not written.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum EncodeError {
+    /// Longer than [`MAX_LENGTH`].
+    #[error("stat name of {0} bytes; expected at most {MAX_LENGTH}")]
+    TooLong(usize),
+    /// Not one value for each label.
+    #[error("{0} values for the {1} labels of {2}")]
+    ValueCount(usize, usize, &'static str),
+}
+
+/// Why a name is none of ours. The messages never repeat the name: it may hold
+/// what somebody else's module wrote.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// A `%` without two upper-case hex digits, or an escape that was not
+    /// needed, or a byte that should have been escaped.
+    #[error("bad escape; expected %XX exactly where a byte is none of A-Z a-z 0-9 / : - _ ~ *")]
+    BadEscape,
+    /// The labels are not those of the catalogue, in its order.
+    #[error("labels differ from the catalogue's")]
+    BadLabels,
+    /// A decoded value is not UTF-8.
+    #[error("value is not UTF-8")]
+    NotUtf8,
+    /// The catalogue has no such stat.
+    #[error("no such stat in the catalogue")]
+    UnknownStat,
+}
+
+/// The name of `stat` with these values, which stand in the order of its labels.
+///
+/// ```
+/// use gatemeter_core::{catalog, stat_name};
+/// let name = stat_name::encode(&catalog::REQUESTS, &["api", "GET", "/v1.2/:id", "200"]);
+/// assert_eq!(
+///     name.as_deref(),
+///     Ok("http_requests_total.service=api.method=GET.path=/v1%2E2/:id.status=200")
+/// );
+/// ```
+///
+/// # Errors
+/// Where the name would be too long, or the values are not one a label.
+pub fn encode(stat: &Stat, values: &[&str]) -> Result<String, EncodeError> {
+    if values.len() != stat.labels.len() {
+        return Err(EncodeError::ValueCount(
+            values.len(),
+            stat.labels.len(),
+            stat.name,
+        ));
+    }
+    let mut name = String::with_capacity(128);
+    name.push_str(stat.name);
+    for (label, value) in stat.labels.iter().zip(values) {
+        name.push('.');
+        name.push_str(label);
+        name.push('=');
+        if *label == LE {
+            name.push_str(value);
+        } else {
+            push_escaped(&mut name, value);
+        }
+    }
+    if name.len() > MAX_LENGTH {
+        return Err(EncodeError::TooLong(name.len()));
+    }
+    Ok(name)
+}
+
+/// Takes a stat's name apart; Envoy's namespace must already be cut off.
+///
+/// # Errors
+/// Where [`encode`] cannot have written the name.
+pub fn decode(name: &str) -> Result<Decoded<'_>, DecodeError> {
+    let (stat, mut rest) = match name.split_once('.') {
+        Some((stat, rest)) => (stat, Some(rest)),
+        None => (name, None),
+    };
+    let (stat, metric) = catalog::stat(stat).ok_or(DecodeError::UnknownStat)?;
+    let mut values = Vec::with_capacity(stat.labels.len());
+    for label in stat.labels {
+        let text = rest.ok_or(DecodeError::BadLabels)?;
+        let value = text
+            .strip_prefix(label)
+            .and_then(|text| text.strip_prefix('='))
+            .ok_or(DecodeError::BadLabels)?;
+        if *label == LE {
+            values.push(Cow::Borrowed(value));
+            rest = None;
+            break;
+        }
+        let (value, after) = match value.split_once('.') {
+            Some((value, after)) => (value, Some(after)),
+            None => (value, None),
+        };
+        values.push(unescape(value)?);
+        rest = after;
+    }
+    if rest.is_some() {
+        return Err(DecodeError::BadLabels);
+    }
+    Ok(Decoded {
+        stat,
+        metric,
+        values,
+    })
+}
+
+fn is_kept(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b':' | b'-' | b'_' | b'~' | b'*')
+}
+
+fn push_escaped(name: &mut String, value: &str) {
+    for byte in value.bytes() {
+        if is_kept(byte) {
+            name.push(char::from(byte));
+        } else {
+            name.push('%');
+            name.push(hex_digit(byte >> 4));
+            name.push(hex_digit(byte & 0x0f));
+        }
+    }
+}
+
+fn hex_digit(nibble: u8) -> char {
+    char::from_digit(nibble.into(), 16)
+        .unwrap_or('0')
+        .to_ascii_uppercase()
+}
+
+fn unescape(value: &str) -> Result<Cow<'_, str>, DecodeError> {
+    if value.bytes().all(is_kept) {
+        return Ok(Cow::Borrowed(value));
+    }
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        if is_kept(byte) {
+            bytes.push(byte);
+            continue;
+        }
+        if byte != b'%' {
+            return Err(DecodeError::BadEscape);
+        }
+        let high = rest.next().and_then(nibble).ok_or(DecodeError::BadEscape)?;
+        let low = rest.next().and_then(nibble).ok_or(DecodeError::BadEscape)?;
+        let escaped = high << 4 | low;
+        if is_kept(escaped) {
+            return Err(DecodeError::BadEscape);
+        }
+        bytes.push(escaped);
+    }
+    String::from_utf8(bytes)
+        .map(Cow::Owned)
+        .map_err(|_| DecodeError::NotUtf8)
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{BUCKET_BOUND, CATALOG, REQUEST_DURATION_BIN, REQUESTS, TICKS};
+    use proptest::prelude::*;
+
+    #[test]
+    fn spells_a_bin_with_le_last_and_unescaped() {
+        assert_eq!(
+            encode(
+                &REQUEST_DURATION_BIN,
+                &["api", "GET", "/api/content/:id", "200", "0.005"]
+            )
+            .unwrap(),
+            "http_request_duration_seconds_bin.service=api.method=GET.path=/api/content/:id.status=200.le=0.005"
+        );
+        assert_eq!(
+            encode(&BUCKET_BOUND, &["api", "+Inf"]).unwrap(),
+            "gatemeter_bucket_bound.service=api.le=+Inf"
+        );
+    }
+
+    #[test]
+    fn escapes_what_would_forge_a_label_or_a_line() {
+        let name = encode(&REQUESTS, &["api", "GET", "/a.b=c\n%é\"\\", "200"]).unwrap();
+        assert_eq!(
+            name,
+            "http_requests_total.service=api.method=GET.path=/a%2Eb%3Dc%0A%25%C3%A9%22%5C.status=200"
+        );
+        assert_eq!(decode(&name).unwrap().value("path"), Some("/a.b=c\n%é\"\\"));
+    }
+
+    #[test]
+    fn refuses_names_that_encode_never_writes() {
+        for (name, error) in [
+            ("", DecodeError::UnknownStat),
+            ("cluster.x.upstream_rq_total", DecodeError::UnknownStat),
+            ("gatemeter_filter_ticks_total", DecodeError::BadLabels),
+            ("gatemeter_filter_ticks_total.", DecodeError::BadLabels),
+            (
+                "gatemeter_filter_ticks_total.service",
+                DecodeError::BadLabels,
+            ),
+            ("gatemeter_filter_ticks_total.x=api", DecodeError::BadLabels),
+            (
+                "gatemeter_filter_ticks_total.service=api.",
+                DecodeError::BadLabels,
+            ),
+            (
+                "gatemeter_filter_ticks_total.service=api.a=b",
+                DecodeError::BadLabels,
+            ),
+            (
+                "gatemeter_filter_ticks_total.service=a b",
+                DecodeError::BadEscape,
+            ),
+            (
+                "gatemeter_filter_ticks_total.service=a%2",
+                DecodeError::BadEscape,
+            ),
+            (
+                "gatemeter_filter_ticks_total.service=a%2e",
+                DecodeError::BadEscape,
+            ),
+            (
+                "gatemeter_filter_ticks_total.service=%41",
+                DecodeError::BadEscape,
+            ),
+            (
+                "gatemeter_filter_ticks_total.service=%FF",
+                DecodeError::NotUtf8,
+            ),
+            (
+                "http_requests_total.method=GET.service=api.path=/.status=200",
+                DecodeError::BadLabels,
+            ),
+        ] {
+            assert_eq!(decode(name), Err(error), "{name}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_name_beyond_the_limit_and_a_wrong_number_of_values() {
+        let long = "x".repeat(MAX_LENGTH);
+        assert!(matches!(
+            encode(&TICKS, &[&long]),
+            Err(EncodeError::TooLong(_))
+        ));
+        assert!(matches!(
+            encode(&TICKS, &[]),
+            Err(EncodeError::ValueCount(0, 1, _))
+        ));
+    }
+
+    fn any_stat() -> impl Strategy<Value = &'static Stat> {
+        let stats: Vec<&'static Stat> = CATALOG.iter().flat_map(|metric| metric.stats).collect();
+        proptest::sample::select(stats)
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_what_was_encoded_gives_the_same_values(
+            stat in any_stat(),
+            texts in proptest::collection::vec("(?s).{0,12}", 5),
+            bound in "[0-9]{1,3}\\.[0-9]{1,9}",
+        ) {
+            let values: Vec<&str> = stat
+                .labels
+                .iter()
+                .zip(&texts)
+                .map(|(label, text)| if *label == LE { bound.as_str() } else { text.as_str() })
+                .collect();
+            let name = encode(stat, &values).unwrap();
+            let decoded = decode(&name).unwrap();
+            prop_assert_eq!(decoded.stat, stat);
+            prop_assert_eq!(decoded.values, values);
+        }
+
+        #[test]
+        fn what_decodes_encodes_to_the_same_name(
+            name in "gatemeter_filter_ticks_total\\.service=([a-z%0-9A-F.=]{0,8})",
+        ) {
+            if let Ok(decoded) = decode(&name) {
+                let values: Vec<&str> = decoded.values.iter().map(AsRef::as_ref).collect();
+                prop_assert_eq!(encode(decoded.stat, &values).unwrap(), name);
+            }
+        }
+
+        #[test]
+        fn any_text_decodes_or_is_refused(name in "(?s).*") {
+            let _ = decode(&name);
+        }
+    }
+}
