@@ -1,0 +1,357 @@
+//! One HTTP exchange, from the creation of its context to its end: when it is
+//! counted, with which status and which duration.
+//!
+//! Every exchange is counted once, by whichever comes first:
+//! - at response headers, where it may stay open for hours: a WebSocket or
+//!   another upgrade (101), a tunnel (2xx to CONNECT), an event stream;
+//! - else in the log callback;
+//! - else when its context goes away without one.
+//!
+//! The duration is monotonic time since the context was created. Where no
+//! response headers passed the filter, somebody before it answered, and the
+//! context may be younger than the request: then it is Envoy's
+//! `request.duration`. Properties are read only there and on a status from 500
+//! on; they cost more than both header maps.
+//!
+//! Nothing is paused, and nothing is changed but the signal headers that the
+//! configuration lists under `strip`.
+
+use crate::header_map::HeaderMap;
+use crate::host::{Headers, Property, Stream};
+use crate::labels::{Method, ResponseFlags, Status};
+use crate::recorder::{PathId, Recorder, RequestPath};
+use crate::signals::Signal;
+
+/// `response.code_details` of a hop that Envoy redirected internally.
+const INTERNAL_REDIRECT: &[u8] = b"internal_redirect";
+
+/// Media type of server-sent events (HTML Living Standard §9.2).
+const EVENT_STREAM: &[u8] = b"text/event-stream";
+
+/// What is known of one exchange so far.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Monotonic nanoseconds; `None` where the clock failed.
+    started: Option<u64>,
+    request: Option<Request>,
+    response: Option<Status>,
+    counted: bool,
+    open: bool,
+}
+
+#[derive(Debug)]
+struct Request {
+    method: Method,
+    path: RequestPath,
+}
+
+impl Request {
+    /// What is known of a request without headers.
+    const UNKNOWN: Self = Self {
+        method: Method::OTHER,
+        path: RequestPath::Known(PathId::UNMATCHED),
+    };
+
+    /// `None` where the map has neither method nor path.
+    fn read(recorder: &mut Recorder, map: &[u8], path_header: &[u8]) -> Option<Self> {
+        let (mut method, mut path, mut original) = (None, None, None);
+        for (name, value) in HeaderMap::new(map) {
+            // Of a repeated header the first counts, as Envoy has it.
+            match name {
+                b":method" => method = method.or(Some(value)),
+                b":path" => path = path.or(Some(value)),
+                _ if name == path_header => original = original.or(Some(value)),
+                _ => {}
+            }
+        }
+        let path = original.or(path);
+        if method.is_none() && path.is_none() {
+            return None;
+        }
+        Some(Self {
+            method: method.map_or(Method::OTHER, Method::new),
+            path: path.map_or(RequestPath::Known(PathId::UNMATCHED), |path| {
+                recorder.look_up(path)
+            }),
+        })
+    }
+}
+
+/// What the headers of a response say.
+struct Response {
+    status: Option<Status>,
+    event_stream: bool,
+    signals: [bool; Signal::ALL.len()],
+}
+
+impl Response {
+    /// Reads the map, and gives its signals to the recorder.
+    fn read(recorder: &mut Recorder, map: &[u8]) -> Self {
+        let mut response = Self {
+            status: None,
+            event_stream: false,
+            signals: [false; Signal::ALL.len()],
+        };
+        for (name, value) in HeaderMap::new(map) {
+            if let Some(signal) = Signal::of_header(name) {
+                if let Some(present) = response.signals.get_mut(signal as usize) {
+                    *present = true;
+                }
+                recorder.signal(signal, value);
+            } else if name == b":status" {
+                response.status = response.status.or(Some(Status::new(value)));
+            } else if name == b"content-type" {
+                response.event_stream = is_event_stream(value);
+            }
+        }
+        response
+    }
+}
+
+impl Exchange {
+    /// An exchange begins.
+    pub fn start(recorder: &mut Recorder, host: &impl Stream) -> Self {
+        recorder.active(1);
+        let started = host.now().map_err(|error| recorder.failed(error)).ok();
+        Self {
+            started,
+            request: None,
+            response: None,
+            counted: false,
+            open: true,
+        }
+    }
+
+    /// The request's headers, before any route rewrites them.
+    pub fn on_request_headers(&mut self, recorder: &mut Recorder, host: &impl Stream) {
+        self.request = read_request(recorder, host, b":path");
+    }
+
+    /// The final response's headers.
+    pub fn on_response_headers(&mut self, recorder: &mut Recorder, host: &impl Stream) {
+        let map = match host.headers(Headers::Response) {
+            Ok(map) => map,
+            Err(error) => return recorder.failed(error),
+        };
+        let response = Response::read(recorder, &map);
+        self.response = response.status;
+        for (signal, present) in Signal::ALL.iter().zip(response.signals) {
+            if present
+                && recorder.config().strip.contains(signal)
+                && let Err(error) = host.remove_response_header(signal.header())
+            {
+                recorder.failed(error);
+            }
+        }
+        let method = self.request.as_ref().map(|request| request.method);
+        let stays_open = response.event_stream
+            || response.status.is_some_and(|status| {
+                status.code() == 101
+                    || (method == Some(Method::CONNECT) && status.code() / 100 == 2)
+            });
+        if stays_open && let Some(status) = response.status {
+            let nanos = self.elapsed(recorder, host);
+            self.count(recorder, host, status, nanos);
+        }
+    }
+
+    /// Everything is over; headers and properties can still be read.
+    pub fn on_log(&mut self, recorder: &mut Recorder, host: &impl Stream) {
+        if self.counted {
+            return;
+        }
+        if let Some(status) = self.response {
+            let nanos = self.elapsed(recorder, host);
+            if status.is_server_error() && !self.is_excluded() {
+                let flags = response_flags(recorder, host);
+                note_local_reply(recorder, flags);
+            }
+            return self.count(recorder, host, status, nanos);
+        }
+        if is_internal_redirect(recorder, host) {
+            self.counted = true;
+            return recorder.internal_redirect(host);
+        }
+        if self.request.is_none() {
+            self.request = read_request(recorder, host, b":path");
+        }
+        if self.is_excluded() {
+            return self.count(recorder, host, Status::OTHER, 0);
+        }
+        let sent = read_status(recorder, host);
+        let status = status_of_unanswered(recorder, host, sent);
+        let nanos = match request_duration(recorder, host) {
+            Some(nanos) => nanos,
+            None => self.elapsed(recorder, host),
+        };
+        self.count(recorder, host, status, nanos);
+    }
+
+    /// The context goes away. An exchange that was never logged is counted
+    /// with what is known of it.
+    pub fn on_end(&mut self, recorder: &mut Recorder, host: &impl Stream) {
+        if !self.open {
+            return;
+        }
+        self.open = false;
+        recorder.active(-1);
+        if !self.counted {
+            let nanos = self.elapsed(recorder, host);
+            let status = self.response.unwrap_or(Status::OTHER);
+            self.count(recorder, host, status, nanos);
+        }
+    }
+
+    fn count(&mut self, recorder: &mut Recorder, host: &impl Stream, status: Status, nanos: u64) {
+        self.counted = true;
+        let unknown = Request::UNKNOWN;
+        let request = self.request.as_ref().unwrap_or(&unknown);
+        count(recorder, host, request, status, nanos);
+    }
+
+    fn is_excluded(&self) -> bool {
+        let request = self.request.as_ref();
+        request.is_some_and(|request| request.path == RequestPath::Excluded)
+    }
+
+    fn elapsed(&self, recorder: &mut Recorder, host: &impl Stream) -> u64 {
+        match (self.started, host.now()) {
+            (Some(started), Ok(now)) => now.saturating_sub(started),
+            (None, Ok(_)) => 0,
+            (_, Err(error)) => {
+                recorder.failed(error);
+                0
+            }
+        }
+    }
+}
+
+/// One entry of the access logger form: the same module named as an
+/// `envoy.access_loggers.wasm`, which has no context for an exchange.
+///
+/// It differs from the filter: streams are observed whole, no header is
+/// stripped, the path is `x-envoy-original-path` or else `:path`, the duration
+/// is `request.duration`. A request that Envoy's codec refused reaches it too,
+/// without headers and status.
+pub fn on_access_log(recorder: &mut Recorder, host: &impl Stream) {
+    let request = read_request(recorder, host, b"x-envoy-original-path");
+    let response = match host.headers(Headers::Response) {
+        Ok(map) => Response::read(recorder, &map).status,
+        Err(error) => {
+            recorder.failed(error);
+            None
+        }
+    };
+    let Some(request) = request.or_else(|| response.map(|_| Request::UNKNOWN)) else {
+        return recorder.unparsed(host);
+    };
+    let redirect = response.is_none_or(|status| status.code() / 100 == 3);
+    if redirect && is_internal_redirect(recorder, host) {
+        return recorder.internal_redirect(host);
+    }
+    if request.path == RequestPath::Excluded {
+        return recorder.excluded(host);
+    }
+    let status = status_of_unanswered(recorder, host, response);
+    let nanos = request_duration(recorder, host).unwrap_or(0);
+    count(recorder, host, &request, status, nanos);
+}
+
+fn count(
+    recorder: &mut Recorder,
+    host: &impl Stream,
+    request: &Request,
+    status: Status,
+    nanos: u64,
+) {
+    if request.path == RequestPath::Excluded {
+        recorder.excluded(host);
+    } else {
+        recorder.request(host, request.method, &request.path, status, nanos);
+    }
+}
+
+fn read_request(
+    recorder: &mut Recorder,
+    host: &impl Stream,
+    path_header: &[u8],
+) -> Option<Request> {
+    match host.headers(Headers::Request) {
+        Ok(map) => Request::read(recorder, &map, path_header),
+        Err(error) => {
+            recorder.failed(error);
+            None
+        }
+    }
+}
+
+fn read_status(recorder: &mut Recorder, host: &impl Stream) -> Option<Status> {
+    match host.headers(Headers::Response) {
+        Ok(map) => HeaderMap::new(&map)
+            .find(|(name, _)| *name == b":status")
+            .map(|(_, value)| Status::new(value)),
+        Err(error) => {
+            recorder.failed(error);
+            None
+        }
+    }
+}
+
+/// The status where the filter saw no response headers: the one that was
+/// sent, 499 where none was and the client went away, else `_OTHER`.
+fn status_of_unanswered(
+    recorder: &mut Recorder,
+    host: &impl Stream,
+    sent: Option<Status>,
+) -> Status {
+    if sent.is_some_and(|status| !status.is_server_error() && status != Status::OTHER) {
+        return sent.unwrap_or(Status::OTHER);
+    }
+    let flags = response_flags(recorder, host);
+    note_local_reply(recorder, flags);
+    match sent {
+        Some(status) => status,
+        None if flags.client_went_away() => Status::CLIENT_CLOSED,
+        None => Status::OTHER,
+    }
+}
+
+fn note_local_reply(recorder: &mut Recorder, flags: ResponseFlags) {
+    if let Some(reason) = flags.reason() {
+        recorder.local_reply(reason);
+    }
+}
+
+fn response_flags(recorder: &mut Recorder, host: &impl Stream) -> ResponseFlags {
+    ResponseFlags(integer(recorder, host, Property::ResponseFlags).unwrap_or(0))
+}
+
+fn request_duration(recorder: &mut Recorder, host: &impl Stream) -> Option<u64> {
+    // Signed in Envoy; a negative one is no duration.
+    let nanos = integer(recorder, host, Property::RequestDuration)?;
+    (nanos <= i64::MAX.unsigned_abs()).then_some(nanos)
+}
+
+fn is_internal_redirect(recorder: &mut Recorder, host: &impl Stream) -> bool {
+    property(recorder, host, Property::ResponseCodeDetails).as_deref() == Some(INTERNAL_REDIRECT)
+}
+
+fn integer(recorder: &mut Recorder, host: &impl Stream, which: Property) -> Option<u64> {
+    let bytes = property(recorder, host, which)?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+fn property(recorder: &mut Recorder, host: &impl Stream, which: Property) -> Option<Vec<u8>> {
+    host.property(which).unwrap_or_else(|error| {
+        recorder.failed(error);
+        None
+    })
+}
+
+fn is_event_stream(content_type: &[u8]) -> bool {
+    let media_type = content_type.split(|&byte| byte == b';').next();
+    media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,334 @@
+//! Counts: which stats one request moves, and when they reach the proxy.
+//!
+//! Counting is coalesced. A request adds to numbers in memory; a tick, and the
+//! end of the root context, pushes them to the proxy's stats. So a request in
+//! the steady state makes no metric call at all, and what the proxy refuses is
+//! kept and pushed by the next tick. After [`Recorder::close`] every request
+//! pushes at once: no tick will come.
+//!
+//! A label set takes its place by [`admission`](self): what finds none counts
+//! under the path `_OVERFLOW`, and where even the reserve for that is used up,
+//! under `_OTHER` for method and status. Totals stay right in every case.
+
+mod admission;
+mod paths;
+mod scalars;
+mod series;
+
+use crate::buckets::Buckets;
+use crate::catalog::{BUCKET_BOUND, FILTER_INFO, SERIES_LIMIT};
+use crate::host::{Failed, HostCall, Stats};
+use crate::labels::{Method, Status};
+use crate::plugin_config::PluginConfig;
+use crate::signals::{Signal, cache_status, pool};
+
+pub use admission::RESERVE;
+pub(crate) use paths::{PathId, RequestPath};
+pub use scalars::DOWNSTREAM_RESET;
+
+use admission::{Admission, Fingerprint, Room};
+use paths::Paths;
+use scalars::{Scalars, set_constant};
+use series::{SeriesTable, Set};
+
+/// Version that `gatemeter_filter_info` shows.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The counts of one service in one worker.
+#[derive(Debug)]
+pub struct Recorder {
+    config: PluginConfig,
+    admission: Admission,
+    paths: Paths,
+    series: SeriesTable,
+    scalars: Scalars,
+    published_series: Option<u32>,
+    closed: bool,
+}
+
+impl Recorder {
+    /// A recorder for this configuration; `seed` is any number that clients
+    /// cannot know.
+    pub fn new(config: PluginConfig, seed: u64) -> Self {
+        Self {
+            admission: Admission::new(&config.service, config.max_series),
+            paths: Paths::new(config.paths.clone(), seed),
+            series: SeriesTable::new(
+                &config.service,
+                config.buckets.clone(),
+                config.native_histogram,
+            ),
+            scalars: Scalars::new(&config),
+            published_series: None,
+            closed: false,
+            config,
+        }
+    }
+
+    /// What it was made for.
+    pub fn config(&self) -> &PluginConfig {
+        &self.config
+    }
+
+    /// Makes everything appear that is shown at 0, and the constants of the
+    /// configuration. Runs on a canary and on every worker, so it adds nothing.
+    ///
+    /// # Errors
+    /// Where the proxy has no stats or no shared data for the module.
+    pub fn configure(&mut self, host: &impl Stats) -> Result<(), Failed> {
+        self.admission.prepare(host)?;
+        let service = self.config.service.as_str();
+        set_constant(host, FILTER_INFO, &[service, VERSION], 1)?;
+        set_constant(
+            host,
+            SERIES_LIMIT,
+            &[service],
+            self.config.max_series.into(),
+        )?;
+        publish_bounds(host, service, &self.config.buckets)?;
+        self.scalars.define(host)
+    }
+
+    /// Counts a tick, and pushes what has been counted since the last one.
+    pub fn tick(&mut self, host: &impl Stats) {
+        self.scalars.ticks.add(0);
+        match self.admission.in_use(host) {
+            Ok(in_use) if self.published_series != Some(in_use) => {
+                self.scalars.series.set(in_use.into());
+                self.published_series = Some(in_use);
+            }
+            Ok(_) => {}
+            Err(error) => self.failed(error),
+        }
+        self.flush(host);
+    }
+
+    /// Pushes what has been counted.
+    pub fn flush(&mut self, host: &impl Stats) {
+        let scalars = &mut self.scalars;
+        self.series.push(host, &self.paths, |Failed(call)| {
+            scalars.errors.add(call as usize);
+        });
+        self.scalars.push(host);
+    }
+
+    /// Pushes what has been counted, and from now on every request at once.
+    pub fn close(&mut self, host: &impl Stats) {
+        self.closed = true;
+        self.flush(host);
+    }
+
+    /// Counts a host call that failed.
+    pub fn failed(&mut self, Failed(call): Failed) {
+        self.scalars.errors.add(call as usize);
+    }
+
+    /// A request that Envoy's codec refused before any filter saw it.
+    pub(crate) fn unparsed(&mut self, host: &impl Stats) {
+        self.scalars.unparsed.add(0);
+        self.recorded(host);
+    }
+
+    /// An exchange begins (1) or ends (-1).
+    pub(crate) fn active(&mut self, change: i64) {
+        self.scalars.active(change);
+    }
+
+    pub(crate) fn look_up(&mut self, path: &[u8]) -> RequestPath {
+        self.paths.look_up(path)
+    }
+
+    pub(crate) fn excluded(&mut self, host: &impl Stats) {
+        self.scalars.excluded.add(0);
+        self.recorded(host);
+    }
+
+    pub(crate) fn internal_redirect(&mut self, host: &impl Stats) {
+        self.scalars.internal_redirects.add(0);
+        self.recorded(host);
+    }
+
+    /// A reply that Envoy made itself, by the index of its flag.
+    pub(crate) fn local_reply(&mut self, reason: usize) {
+        self.scalars.local_replies.add(reason);
+    }
+
+    /// One request: one count, one observation.
+    pub(crate) fn request(
+        &mut self,
+        host: &impl Stats,
+        method: Method,
+        path: &RequestPath,
+        status: Status,
+        nanos: u64,
+    ) {
+        let series = match self.ordinary(host, method, path, status) {
+            Ok(Some(series)) => series,
+            Ok(None) => self.overflow(host, method, status),
+            Err(error) => {
+                self.failed(error);
+                self.overflow(host, method, status)
+            }
+        };
+        if let Err(error) = self.series.observe(host, &self.paths, series, nanos) {
+            self.failed(error);
+        }
+        self.recorded(host);
+    }
+
+    /// One line of a signal header of a response.
+    pub(crate) fn signal(&mut self, signal: Signal, line: &[u8]) {
+        let (scalars, config) = (&mut self.scalars, &self.config);
+        let read = match signal {
+            Signal::CacheStatus => cache_status::read(line, |cache, result| {
+                let index = scalars.cache_type(config.cache_type(cache));
+                match result {
+                    cache_status::CacheResult::Hit => scalars.cache_hits.add(index),
+                    cache_status::CacheResult::Miss => scalars.cache_misses.add(index),
+                    cache_status::CacheResult::Neither => {}
+                }
+            }),
+            Signal::DbPool => pool::read(line).map(|pool| {
+                if let Some(active) = pool.active {
+                    scalars.db_active.set(active);
+                }
+                if let Some(idle) = pool.idle {
+                    scalars.db_idle.set(idle);
+                }
+            }),
+        };
+        if read.is_err() {
+            self.scalars.signal_errors.add(signal as usize);
+        }
+    }
+
+    fn recorded(&mut self, host: &impl Stats) {
+        if self.closed {
+            self.flush(host);
+        }
+    }
+
+    /// The series of a request that has a place, or gets one now.
+    fn ordinary(
+        &mut self,
+        host: &impl Stats,
+        method: Method,
+        path: &RequestPath,
+        status: Status,
+    ) -> Result<Option<usize>, Failed> {
+        let path = match path {
+            RequestPath::Known(path) => *path,
+            RequestPath::Excluded => PathId::UNMATCHED,
+            RequestPath::Candidate(label) => match self.paths.known(label) {
+                Some(path) => path,
+                None => match self.first_answer(host, method, label, status)? {
+                    Some(path) => path,
+                    None => return Ok(None),
+                },
+            },
+        };
+        let set = Set {
+            method,
+            path,
+            status,
+        };
+        if let Some(series) = self.series.find(set) {
+            return Ok(Some(series));
+        }
+        let admitted = self.admit(host, set, Room::Ordinary)?;
+        Ok(admitted.then(|| self.series.add(set)))
+    }
+
+    /// A path without a label was answered. Below 400 it gets one, if there is
+    /// a place (`None` if not); else it is `_UNMATCHED`, unless another worker
+    /// has already given it one.
+    fn first_answer(
+        &mut self,
+        host: &impl Stats,
+        method: Method,
+        label: &str,
+        status: Status,
+    ) -> Result<Option<PathId>, Failed> {
+        let path = Fingerprint::of_path(label);
+        if !status.is_below_400() {
+            let known = self.admission.knows(host, path)?;
+            return Ok(Some(if known {
+                self.paths.intern(label)
+            } else {
+                PathId::UNMATCHED
+            }));
+        }
+        if !self.series.fits(method, label, status) {
+            return Ok(None);
+        }
+        let set = Fingerprint::of_set(method.index(), label, status.code());
+        if !self.admission.admit(host, set, Room::Ordinary)? {
+            return Ok(None);
+        }
+        self.admission.note(host, path)?;
+        Ok(Some(self.paths.intern(label)))
+    }
+
+    fn admit(&self, host: &impl Stats, set: Set, room: Room) -> Result<bool, Failed> {
+        let label = self.paths.label(set.path);
+        if !self.series.fits(set.method, label, set.status) {
+            return Ok(false);
+        }
+        let set = Fingerprint::of_set(set.method.index(), label, set.status.code());
+        self.admission.admit(host, set, room)
+    }
+
+    fn overflow(&mut self, host: &impl Stats, method: Method, status: Status) -> usize {
+        self.scalars.overflows.add(0);
+        let set = Set {
+            method,
+            path: PathId::OVERFLOW,
+            status,
+        };
+        if let Some(series) = self.series.find(set) {
+            return series;
+        }
+        let admitted = self
+            .admit(host, set, Room::Reserve)
+            .unwrap_or_else(|error| {
+                self.failed(error);
+                false
+            });
+        let set = if admitted {
+            set
+        } else {
+            Set {
+                method: Method::OTHER,
+                path: PathId::OVERFLOW,
+                status: Status::OTHER,
+            }
+        };
+        self.series
+            .find(set)
+            .unwrap_or_else(|| self.series.add(set))
+    }
+}
+
+/// Says which bounds are in use, and takes back those of the configuration
+/// before: the bridge folds the bins of a bound that is gone into the next.
+fn publish_bounds(host: &impl Stats, service: &str, buckets: &Buckets) -> Result<(), Failed> {
+    let key = format!("gatemeter.{service}.bounds");
+    let spelled: Vec<String> = (0..buckets.bins())
+        .map(|bin| buckets.spelled(bin))
+        .collect();
+    let before = host.shared_data(&key)?;
+    let before = before.and_then(|(bytes, _)| String::from_utf8(bytes).ok());
+    for bound in before.iter().flat_map(|list| list.split(' ')) {
+        if !bound.is_empty() && !spelled.iter().any(|now| now == bound) {
+            set_constant(host, BUCKET_BOUND, &[service, bound], 0)?;
+        }
+    }
+    for bound in &spelled {
+        set_constant(host, BUCKET_BOUND, &[service, bound], 1)?;
+    }
+    let stored = host.set_shared_data(&key, spelled.join(" ").as_bytes(), 0)?;
+    stored.then_some(()).ok_or(Failed(HostCall::SetSharedData))
+}
+
+#[cfg(test)]
+mod tests;

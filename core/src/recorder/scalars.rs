@@ -1,0 +1,331 @@
+//! The stats that are one number a service: counters whose one further label
+//! comes from a list known at configuration, and gauges.
+//!
+//! Counts are kept here and pushed by a flush. What the host refuses is kept
+//! and pushed by the next one.
+
+use crate::catalog::{self, Stat, StatKind};
+use crate::host::{Failed, HostCall, MetricId, Stats};
+use crate::labels::{RESPONSE_FLAGS, reason_label};
+use crate::plugin_config::{OTHER_CACHE, PluginConfig};
+use crate::signals::Signal;
+use crate::stat_name;
+
+/// Reasons of `http_responses_incomplete_total`: the value that the shipped
+/// access logger writes; see `catalog::RESPONSES_INCOMPLETE`.
+pub const DOWNSTREAM_RESET: &str = "downstream_reset";
+
+/// A stat of the host, defined on first use, and what is still to be pushed.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    id: Option<MetricId>,
+    pending: u64,
+}
+
+impl Slot {
+    pub(super) const EMPTY: Self = Self {
+        id: None,
+        pending: 0,
+    };
+
+    pub(super) fn add(&mut self, by: u64) {
+        self.pending = self.pending.saturating_add(by);
+    }
+
+    pub(super) const fn is_dirty(&self) -> bool {
+        self.pending != 0
+    }
+
+    pub(super) fn push(
+        &mut self,
+        host: &impl Stats,
+        name: impl FnOnce() -> Option<String>,
+    ) -> Result<(), Failed> {
+        if !self.is_dirty() {
+            return Ok(());
+        }
+        let id = self.define(host, StatKind::Counter, name)?;
+        let by = i64::try_from(self.pending).unwrap_or(i64::MAX);
+        host.increment_metric(id, by)?;
+        self.pending = self.pending.saturating_sub(by.unsigned_abs());
+        Ok(())
+    }
+
+    pub(super) fn define(
+        &mut self,
+        host: &impl Stats,
+        kind: StatKind,
+        name: impl FnOnce() -> Option<String>,
+    ) -> Result<MetricId, Failed> {
+        if let Some(id) = self.id {
+            return Ok(id);
+        }
+        let name = name().ok_or(Failed(HostCall::DefineMetric))?;
+        let id = host.define_metric(kind, &name)?;
+        self.id = Some(id);
+        Ok(id)
+    }
+}
+
+/// Counters of one stat, one for each value of its label; a stat without a
+/// label besides `service` has one.
+#[derive(Clone, Debug)]
+pub(super) struct Counters {
+    stat: Stat,
+    service: Box<str>,
+    values: Vec<Box<str>>,
+    slots: Vec<Slot>,
+}
+
+impl Counters {
+    fn new(stat: Stat, service: &str, values: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let values: Vec<Box<str>> = values
+            .into_iter()
+            .map(|value| value.as_ref().into())
+            .collect();
+        let slots = vec![Slot::EMPTY; values.len().max(1)];
+        Self {
+            stat,
+            service: service.into(),
+            values,
+            slots,
+        }
+    }
+
+    pub(super) fn add(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.add(1);
+        }
+    }
+
+    /// Makes the first `count` of the counters appear at 0.
+    fn define(&mut self, host: &impl Stats, count: usize) -> Result<(), Failed> {
+        for (index, slot) in self.slots.iter_mut().enumerate().take(count) {
+            let value = self.values.get(index).map(AsRef::as_ref);
+            slot.define(host, self.stat.kind, || {
+                name(&self.stat, &self.service, value)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, host: &impl Stats, failed: &mut impl FnMut(Failed)) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            let value = self.values.get(index).map(AsRef::as_ref);
+            if let Err(error) = slot.push(host, || name(&self.stat, &self.service, value)) {
+                failed(error);
+            }
+        }
+    }
+}
+
+fn name(stat: &Stat, service: &str, value: Option<&str>) -> Option<String> {
+    let mut values = vec![service];
+    values.extend(value);
+    stat_name::encode(stat, &values).ok()
+}
+
+/// A gauge that is set to the last value seen.
+#[derive(Clone, Debug)]
+pub(super) struct Gauge {
+    stat: Stat,
+    name: Option<String>,
+    slot: Slot,
+    pending: Option<u64>,
+}
+
+impl Gauge {
+    fn new(stat: Stat, values: &[&str]) -> Self {
+        Self {
+            stat,
+            name: stat_name::encode(&stat, values).ok(),
+            slot: Slot::EMPTY,
+            pending: None,
+        }
+    }
+
+    pub(super) fn set(&mut self, value: u64) {
+        self.pending = Some(value);
+    }
+
+    fn define(&mut self, host: &impl Stats) -> Result<MetricId, Failed> {
+        let name = &self.name;
+        self.slot.define(host, self.stat.kind, || name.clone())
+    }
+
+    fn push(&mut self, host: &impl Stats) -> Result<(), Failed> {
+        let Some(value) = self.pending else {
+            return Ok(());
+        };
+        let id = self.define(host)?;
+        host.record_metric(id, value)?;
+        self.pending = None;
+        Ok(())
+    }
+}
+
+/// Sets a gauge once, as a constant of the configuration.
+pub(super) fn set_constant(
+    host: &impl Stats,
+    stat: Stat,
+    values: &[&str],
+    value: u64,
+) -> Result<(), Failed> {
+    let mut gauge = Gauge::new(stat, values);
+    gauge.set(value);
+    gauge.push(host)
+}
+
+/// All stats of one number.
+#[derive(Clone, Debug)]
+pub(super) struct Scalars {
+    pub(super) excluded: Counters,
+    pub(super) internal_redirects: Counters,
+    pub(super) unparsed: Counters,
+    incomplete: Counters,
+    pub(super) overflows: Counters,
+    pub(super) ticks: Counters,
+    /// By index of `RESPONSE_FLAGS`; the last is for flags not known here.
+    pub(super) local_replies: Counters,
+    /// By index of `Signal::ALL`.
+    pub(super) signal_errors: Counters,
+    /// By index of `HostCall::ALL`.
+    pub(super) errors: Counters,
+    /// By index of [`Self::cache_types`].
+    pub(super) cache_hits: Counters,
+    /// By index of [`Self::cache_types`].
+    pub(super) cache_misses: Counters,
+    pub(super) db_active: Gauge,
+    pub(super) db_idle: Gauge,
+    pub(super) series: Gauge,
+    active: Slot,
+    active_name: Option<String>,
+    active_change: i64,
+    cache_types: Vec<Box<str>>,
+}
+
+impl Scalars {
+    pub(super) fn new(config: &PluginConfig) -> Self {
+        let service = config.service.as_str();
+        let plain = |stat: Stat| Counters::new(stat, service, [""; 0]);
+        let mut cache_types: Vec<Box<str>> = Vec::new();
+        let configured = config.cache_types.iter().map(|(_, label)| label.as_str());
+        for label in configured.chain([OTHER_CACHE]) {
+            if !cache_types.iter().any(|known| known.as_ref() == label) {
+                cache_types.push(label.into());
+            }
+        }
+        Self {
+            excluded: plain(catalog::EXCLUDED),
+            internal_redirects: plain(catalog::INTERNAL_REDIRECTS),
+            unparsed: plain(catalog::UNPARSED),
+            incomplete: Counters::new(catalog::RESPONSES_INCOMPLETE, service, [DOWNSTREAM_RESET]),
+            overflows: plain(catalog::SERIES_OVERFLOWS),
+            ticks: plain(catalog::TICKS),
+            local_replies: Counters::new(
+                catalog::LOCAL_REPLIES,
+                service,
+                (0..=RESPONSE_FLAGS.len()).map(reason_label),
+            ),
+            signal_errors: Counters::new(
+                catalog::SIGNAL_ERRORS,
+                service,
+                Signal::ALL.map(Signal::header),
+            ),
+            errors: Counters::new(
+                catalog::FILTER_ERRORS,
+                service,
+                HostCall::ALL.map(HostCall::as_str),
+            ),
+            cache_hits: Counters::new(catalog::CACHE_HITS, service, &cache_types),
+            cache_misses: Counters::new(catalog::CACHE_MISSES, service, &cache_types),
+            db_active: Gauge::new(catalog::DB_ACTIVE, &[service]),
+            db_idle: Gauge::new(catalog::DB_IDLE, &[service]),
+            series: Gauge::new(catalog::SERIES, &[service]),
+            active: Slot::EMPTY,
+            active_name: stat_name::encode(&catalog::ACTIVE, &[service]).ok(),
+            active_change: 0,
+            cache_types,
+        }
+    }
+
+    /// Makes families without labels and the configured cache types appear at
+    /// 0. Adds to nothing: Envoy configures a canary and every worker.
+    pub(super) fn define(&mut self, host: &impl Stats) -> Result<(), Failed> {
+        for counters in [
+            &mut self.excluded,
+            &mut self.internal_redirects,
+            &mut self.unparsed,
+            &mut self.incomplete,
+            &mut self.overflows,
+            &mut self.ticks,
+        ] {
+            counters.define(host, 1)?;
+        }
+        // The last type, `other`, appears only if it is ever needed.
+        let configured = self.cache_types.len().saturating_sub(1);
+        self.cache_hits.define(host, configured)?;
+        self.cache_misses.define(host, configured)?;
+        for gauge in [&mut self.db_active, &mut self.db_idle, &mut self.series] {
+            gauge.define(host)?;
+        }
+        let name = &self.active_name;
+        self.active
+            .define(host, StatKind::Gauge, || name.clone())
+            .map(|_| ())
+    }
+
+    /// Position of a cache type in the lists of hits and misses.
+    pub(super) fn cache_type(&self, label: &str) -> usize {
+        let at = self
+            .cache_types
+            .iter()
+            .position(|known| known.as_ref() == label);
+        at.unwrap_or(self.cache_types.len().saturating_sub(1))
+    }
+
+    pub(super) fn active(&mut self, change: i64) {
+        self.active_change = self.active_change.saturating_add(change);
+    }
+
+    pub(super) fn push(&mut self, host: &impl Stats) {
+        let mut failures: Vec<Failed> = Vec::new();
+        let mut failed = |error| failures.push(error);
+        for counters in [
+            &mut self.excluded,
+            &mut self.internal_redirects,
+            &mut self.unparsed,
+            &mut self.overflows,
+            &mut self.ticks,
+            &mut self.local_replies,
+            &mut self.signal_errors,
+            &mut self.cache_hits,
+            &mut self.cache_misses,
+            &mut self.errors,
+        ] {
+            counters.push(host, &mut failed);
+        }
+        for gauge in [&mut self.db_active, &mut self.db_idle, &mut self.series] {
+            if let Err(error) = gauge.push(host) {
+                failed(error);
+            }
+        }
+        if let Err(error) = self.push_active(host) {
+            failed(error);
+        }
+        for Failed(call) in failures {
+            self.errors.add(call as usize);
+        }
+    }
+
+    fn push_active(&mut self, host: &impl Stats) -> Result<(), Failed> {
+        if self.active_change == 0 {
+            return Ok(());
+        }
+        let name = &self.active_name;
+        let id = self.active.define(host, StatKind::Gauge, || name.clone())?;
+        host.increment_metric(id, self.active_change)?;
+        self.active_change = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! The label sets of one worker and their bins.
+//!
+//! A set is (method, path, status). Its duration bins are the truth for both
+//! the request counter and the histogram that the bridge serves; the plain
+//! counter beside them is for people who look at Envoy's own page. The sum of
+//! nanoseconds belongs to (method, path).
+//!
+//! Finding a set is one hash of one integer; observing is a search in the
+//! bounds and three additions.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::paths::{PathId, Paths};
+use super::scalars::Slot;
+use crate::buckets::Buckets;
+use crate::catalog::{
+    REQUEST_DURATION_BIN, REQUEST_DURATION_NATIVE, REQUEST_DURATION_SUM, REQUESTS, StatKind,
+};
+use crate::host::{Failed, Stats};
+use crate::labels::{Method, Status};
+use crate::stat_name::{self, MAX_LENGTH};
+
+/// The labels of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Set {
+    pub(super) method: Method,
+    pub(super) path: PathId,
+    pub(super) status: Status,
+}
+
+impl Set {
+    /// All three in one integer: 32 bits of path, 16 of status, the method.
+    fn key(self) -> u64 {
+        u64::from(self.path.0) << 32 | self.sum_key() & 0xff | u64::from(self.status.code()) << 8
+    }
+
+    /// Method and path only.
+    fn sum_key(self) -> u64 {
+        u64::from(self.path.0) << 32 | u64::from(self.method.index())
+    }
+}
+
+#[derive(Debug)]
+struct Series {
+    set: Set,
+    sum: usize,
+    requests: Slot,
+    dirty: bool,
+}
+
+#[derive(Debug)]
+struct Sum {
+    method: Method,
+    path: PathId,
+    nanos: Slot,
+    native: Slot,
+}
+
+#[derive(Debug)]
+pub(super) struct SeriesTable {
+    service: Box<str>,
+    buckets: Buckets,
+    native: bool,
+    index: HashMap<u64, usize, FixedState>,
+    series: Vec<Series>,
+    /// `buckets.bins()` for each series, in the order of `series`.
+    bins: Vec<Slot>,
+    sum_index: HashMap<u64, usize, FixedState>,
+    sums: Vec<Sum>,
+    dirty: Vec<usize>,
+}
+
+impl SeriesTable {
+    pub(super) fn new(service: &str, buckets: Buckets, native: bool) -> Self {
+        Self {
+            service: service.into(),
+            buckets,
+            native,
+            index: HashMap::with_hasher(FixedState::default()),
+            series: Vec::new(),
+            bins: Vec::new(),
+            sum_index: HashMap::with_hasher(FixedState::default()),
+            sums: Vec::new(),
+            dirty: Vec::new(),
+        }
+    }
+
+    pub(super) fn find(&self, set: Set) -> Option<usize> {
+        self.index.get(&set.key()).copied()
+    }
+
+    /// Whether the longest name of this set is within the limit.
+    pub(super) fn fits(&self, method: Method, path: &str, status: Status) -> bool {
+        let values = [
+            &self.service,
+            method.as_str(),
+            path,
+            status.label().as_str(),
+            "",
+        ]
+        .map(str::to_owned);
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let longest_bound = (0..self.buckets.bins())
+            .map(|bin| self.buckets.spelled(bin).len())
+            .max()
+            .unwrap_or(0);
+        stat_name::encode(&REQUEST_DURATION_BIN, &values)
+            .is_ok_and(|name| name.len() + longest_bound <= MAX_LENGTH)
+    }
+
+    pub(super) fn add(&mut self, set: Set) -> usize {
+        let next = self.sums.len();
+        let sum = *self.sum_index.entry(set.sum_key()).or_insert(next);
+        if sum == next {
+            self.sums.push(Sum {
+                method: set.method,
+                path: set.path,
+                nanos: Slot::EMPTY,
+                native: Slot::EMPTY,
+            });
+        }
+        let series = self.series.len();
+        self.series.push(Series {
+            set,
+            sum,
+            requests: Slot::EMPTY,
+            dirty: false,
+        });
+        let bins = self.bins.len() + self.buckets.bins();
+        self.bins.resize(bins, Slot::EMPTY);
+        self.index.insert(set.key(), series);
+        series
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        host: &impl Stats,
+        paths: &Paths,
+        at: usize,
+        nanos: u64,
+    ) -> Result<(), Failed> {
+        let Some(series) = self.series.get_mut(at) else {
+            return Ok(());
+        };
+        series.requests.add(1);
+        if !series.dirty {
+            series.dirty = true;
+            self.dirty.push(at);
+        }
+        let bin = at * self.buckets.bins() + self.buckets.bin(nanos);
+        if let Some(slot) = self.bins.get_mut(bin) {
+            slot.add(1);
+        }
+        let Some(sum) = self.sums.get_mut(series.sum) else {
+            return Ok(());
+        };
+        sum.nanos.add(nanos);
+        if self.native {
+            let values = [&*self.service, sum.method.as_str(), paths.label(sum.path)];
+            let name = || stat_name::encode(&REQUEST_DURATION_NATIVE, &values).ok();
+            let id = sum.native.define(host, StatKind::Histogram, name)?;
+            host.record_metric(id, nanos / 1_000_000)?;
+        }
+        Ok(())
+    }
+
+    /// Pushes all that has been observed; what is refused stays for the next time.
+    pub(super) fn push(
+        &mut self,
+        host: &impl Stats,
+        paths: &Paths,
+        mut failed: impl FnMut(Failed),
+    ) {
+        let mut refused = Vec::new();
+        for at in std::mem::take(&mut self.dirty) {
+            if let Err(error) = self.push_series(host, paths, at) {
+                failed(error);
+                refused.push(at);
+            } else if let Some(series) = self.series.get_mut(at) {
+                series.dirty = false;
+            }
+        }
+        self.dirty = refused;
+    }
+
+    fn push_series(&mut self, host: &impl Stats, paths: &Paths, at: usize) -> Result<(), Failed> {
+        let Some(series) = self.series.get_mut(at) else {
+            return Ok(());
+        };
+        let status = series.set.status.label();
+        let path = paths.label(series.set.path);
+        let method = series.set.method.as_str();
+        let labels = [&*self.service, method, path, status.as_str()];
+        let stride = self.buckets.bins();
+        let bins = self.bins.get_mut(at * stride..(at + 1) * stride);
+        for (bin, slot) in bins.into_iter().flatten().enumerate() {
+            slot.push(host, || {
+                let bound = self.buckets.spelled(bin);
+                let [service, method, path, status] = labels;
+                let values = [service, method, path, status, &bound];
+                stat_name::encode(&REQUEST_DURATION_BIN, &values).ok()
+            })?;
+        }
+        series
+            .requests
+            .push(host, || stat_name::encode(&REQUESTS, &labels).ok())?;
+        let Some(sum) = self.sums.get_mut(series.sum) else {
+            return Ok(());
+        };
+        let labels = [&*self.service, method, path];
+        sum.nanos.push(host, || {
+            stat_name::encode(&REQUEST_DURATION_SUM, &labels).ok()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_sets_have_different_keys() {
+        let mut keys = std::collections::HashSet::new();
+        for method in Method::all() {
+            for path in [0, 1, 2, 255, 256, u32::MAX] {
+                for status in ["100", "200", "255", "256", "512", "599", "x"] {
+                    let set = Set {
+                        method,
+                        path: PathId(path),
+                        status: Status::new(status.as_bytes()),
+                    };
+                    keys.insert(set.key());
+                }
+            }
+        }
+        // 256 and 599 are statuses like any other; only "x" is none.
+        assert_eq!(keys.len(), 11 * 6 * 7);
+    }
+}
