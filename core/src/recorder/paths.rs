@@ -10,7 +10,9 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::path_label::{OVERFLOW, PathLabel, PathLabeller, UNMATCHED, without_query};
+use crate::path_label::{
+    MAX_LOOKED_AT, OVERFLOW, PathLabel, PathLabeller, UNMATCHED, without_query,
+};
 
 /// Paths in one generation of the memory.
 const GENERATION: usize = 1024;
@@ -100,7 +102,8 @@ impl Paths {
 
     /// What the value of a `:path` pseudo-header is.
     pub(super) fn look_up(&mut self, path: &[u8]) -> RequestPath {
-        let key = without_query(path);
+        // One byte more than is looked at shows that there is more.
+        let key = without_query(path.get(..=MAX_LOOKED_AT).unwrap_or(path));
         if let Some(remembered) = self.recall(key) {
             return match remembered {
                 Remembered::Excluded => RequestPath::Excluded,
@@ -129,6 +132,9 @@ impl Paths {
     }
 
     fn recall(&mut self, path: &[u8]) -> Option<Remembered> {
+        if path.len() > LONGEST_REMEMBERED {
+            return None;
+        }
         if let Some(remembered) = self.young.get(path) {
             return Some(*remembered);
         }
