@@ -1,0 +1,511 @@
+//! The functions that a module imports from `env` (Proxy-Wasm 0.2.1): pointers
+//! become values, the answer of the [`Host`] becomes a status, and what it
+//! returns is copied into the module. Order and kind of the checks are those of
+//! Envoy, so that a bad pointer gets the status it gets there.
+
+use std::time::Duration;
+
+use wasmtime::{Caller, Linker};
+
+use super::pairs::{self, Pair};
+use super::{BufferType, LogLevel, MapType, MetricType, Status, StreamType};
+use crate::memory::{Fault, Guest, Observer};
+
+/// A response that a plugin sends itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalResponse {
+    /// The status code, as the plugin gave it.
+    pub status: u32,
+    /// Envoy's `response.code_details`.
+    pub details: Vec<u8>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Headers beside those that Envoy adds.
+    pub headers: Vec<Pair>,
+    /// The gRPC status, -1 for none.
+    pub grpc_status: i32,
+}
+
+/// What a host does, in values. Each method is the call of the same name; an
+/// `Err` is the status that the module gets.
+#[expect(missing_docs, reason = "the specification documents each call")]
+pub trait Host: Observer {
+    /// Called before each import, with its name: counts it, and may answer in
+    /// its place (`Some`) or refuse it.
+    ///
+    /// # Errors
+    ///
+    /// An error traps the module: the call is not allowed now.
+    fn admit(&mut self, call: &'static str) -> wasmtime::Result<Option<Status>>;
+
+    fn log(&mut self, level: LogLevel, message: &[u8]);
+    fn log_level(&self) -> LogLevel;
+
+    fn wall_clock_nanoseconds(&self) -> u64;
+    fn monotonic_nanoseconds(&self) -> u64;
+    fn set_tick_period(&mut self, period: Duration);
+
+    fn buffer(&mut self, kind: BufferType) -> Result<Vec<u8>, Status>;
+    fn set_buffer(
+        &mut self,
+        kind: BufferType,
+        start: usize,
+        length: usize,
+        data: &[u8],
+    ) -> Result<(), Status>;
+
+    fn map(&mut self, map: MapType) -> Result<Vec<Pair>, Status>;
+    fn set_map(&mut self, map: MapType, pairs: Vec<Pair>) -> Result<(), Status>;
+    fn map_size(&mut self, map: MapType) -> Result<u32, Status>;
+    fn header(&mut self, map: MapType, name: &[u8]) -> Result<Vec<u8>, Status>;
+    fn add_header(&mut self, map: MapType, name: &[u8], value: &[u8]) -> Result<(), Status>;
+    fn replace_header(&mut self, map: MapType, name: &[u8], value: &[u8]) -> Result<(), Status>;
+    fn remove_header(&mut self, map: MapType, name: &[u8]) -> Result<(), Status>;
+
+    fn property(&mut self, path: &[u8]) -> Result<Vec<u8>, Status>;
+    fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Status>;
+
+    fn continue_stream(&mut self, stream: StreamType) -> Result<(), Status>;
+    fn close_stream(&mut self, stream: StreamType) -> Result<(), Status>;
+    fn send_local_response(&mut self, response: LocalResponse);
+    fn set_effective_context(&mut self, context: u32) -> Result<(), Status>;
+    fn done(&mut self) -> Result<(), Status>;
+
+    fn shared_data(&mut self, key: &[u8]) -> Result<(Vec<u8>, u32), Status>;
+    fn set_shared_data(&mut self, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status>;
+
+    fn register_queue(&mut self, name: &[u8]) -> u32;
+    fn resolve_queue(&mut self, vm_id: &[u8], name: &[u8]) -> Result<u32, Status>;
+    fn enqueue(&mut self, queue: u32, value: &[u8]) -> Result<(), Status>;
+    fn dequeue(&mut self, queue: u32) -> Result<Vec<u8>, Status>;
+
+    fn define_metric(&mut self, kind: MetricType, name: &[u8]) -> u32;
+    fn increment_metric(&mut self, metric: u32, offset: i64) -> Result<(), Status>;
+    fn record_metric(&mut self, metric: u32, value: u64) -> Result<(), Status>;
+    fn metric(&mut self, metric: u32) -> Result<u64, Status>;
+
+    fn http_call(&mut self, cluster: &[u8]) -> Result<u32, Status>;
+    fn grpc_call(&mut self, service: &[u8]) -> Result<u32, Status>;
+    fn grpc_send(&mut self, token: u32) -> Result<(), Status>;
+    fn grpc_end(&mut self, token: u32) -> Result<(), Status>;
+    fn call_foreign_function(&mut self, name: &[u8]) -> Result<Vec<u8>, Status>;
+
+    fn environment(&self) -> Vec<(String, String)>;
+    fn fill_random(&mut self, bytes: &mut [u8]);
+}
+
+/// Runs one import: asks the host for admission, then `body`.
+fn answer<T: Host + 'static>(
+    caller: &mut Caller<'_, T>,
+    call: &'static str,
+    body: impl FnOnce(&mut Guest<'_, '_, T>) -> Result<(), Fault>,
+) -> wasmtime::Result<u32> {
+    if let Some(status) = caller.data_mut().admit(call)? {
+        return Ok(status.0);
+    }
+    match body(&mut Guest::new(caller)) {
+        Ok(()) => Ok(Status::OK.0),
+        Err(Fault::Status(status)) => Ok(status.0),
+        Err(Fault::Trap(trap)) => Err(trap),
+    }
+}
+
+/// One `env` import: `call!(linker, "name", (parameters), |guest| body)`.
+macro_rules! call {
+    ($linker:ident, $name:literal, ($($arg:ident: $ty:ty),*), |$guest:ident| $body:block) => {
+        $linker.func_wrap(
+            "env",
+            $name,
+            |mut caller: Caller<'_, T>, $($arg: $ty),*| -> wasmtime::Result<u32> {
+                answer(&mut caller, $name, |$guest: &mut Guest<'_, '_, T>| {
+                    $body
+                    Ok(())
+                })
+            },
+        )?;
+    };
+}
+
+/// Defines all of `env` in `linker`.
+///
+/// # Errors
+///
+/// If the linker has one of the names already.
+pub fn link<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    link_plugin(linker)?;
+    link_streams(linker)?;
+    link_maps(linker)?;
+    link_shared(linker)?;
+    link_metrics(linker)?;
+    link_calls(linker)
+}
+
+fn link_plugin<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    call!(linker, "proxy_log", (level: u32, message: u32, size: u32), |guest| {
+        let level = LogLevel::try_from(level)?;
+        let message = guest.read(message, size)?;
+        guest.host().log(level, &message);
+    });
+    call!(linker, "proxy_get_log_level", (level_at: u32), |guest| {
+        let level = guest.host().log_level() as u32;
+        guest.write_u32(level_at, level)?;
+    });
+    call!(linker, "proxy_get_current_time_nanoseconds", (time_at: u32), |guest| {
+        let now = guest.host().wall_clock_nanoseconds();
+        guest.write_u64(time_at, now)?;
+    });
+    call!(linker, "proxy_set_tick_period_milliseconds", (period: u32), |guest| {
+        guest.host().set_tick_period(Duration::from_millis(u64::from(period)));
+    });
+    call!(linker, "proxy_set_effective_context", (context: u32), |guest| {
+        guest.host().set_effective_context(context)?;
+    });
+    call!(linker, "proxy_done", (), |guest| {
+        guest.host().done()?;
+    });
+    call!(linker, "proxy_get_status", (code_at: u32, text_at: u32, size_at: u32), |guest| {
+        // The status of the last call of the plugin; there was none.
+        guest.write_u32(code_at, 0)?;
+        guest.hand_over(b"", text_at, size_at)?;
+    });
+    call!(
+        linker,
+        "proxy_get_property",
+        (path: u32, path_size: u32, value_at: u32, size_at: u32),
+        |guest| {
+            let path = guest.read(path, path_size)?;
+            let value = guest.host().property(&path)?;
+            guest.hand_over(&value, value_at, size_at)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_set_property",
+        (path: u32, path_size: u32, value: u32, value_size: u32),
+        |guest| {
+            let path = guest.read(path, path_size)?;
+            let value = guest.read(value, value_size)?;
+            guest.host().set_property(&path, &value)?;
+        }
+    );
+    Ok(())
+}
+
+fn link_streams<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    call!(linker, "proxy_continue_stream", (stream: u32), |guest| {
+        let stream = StreamType::try_from(stream)?;
+        guest.host().continue_stream(stream)?;
+    });
+    call!(linker, "proxy_close_stream", (stream: u32), |guest| {
+        let stream = StreamType::try_from(stream)?;
+        guest.host().close_stream(stream)?;
+    });
+    call!(
+        linker,
+        "proxy_send_local_response",
+        (
+            status: u32, details: u32, details_size: u32, body: u32, body_size: u32,
+            headers: u32, headers_size: u32, grpc_status: i32
+        ),
+        |guest| {
+            let details = guest.read(details, details_size)?;
+            let body = guest.read(body, body_size)?;
+            let headers = guest.read(headers, headers_size)?;
+            guest.host().send_local_response(LocalResponse {
+                status,
+                details,
+                body,
+                // Envoy takes a map that it cannot read for an empty one.
+                headers: pairs::deserialize(&headers).unwrap_or_default(),
+                grpc_status,
+            });
+        }
+    );
+    call!(
+        linker,
+        "proxy_get_buffer_bytes",
+        (kind: u32, start: u32, length: u32, data_at: u32, size_at: u32),
+        |guest| {
+            let kind = BufferType::try_from(kind)?;
+            let buffer = guest.host().buffer(kind)?;
+            let end = start.checked_add(length).ok_or(Status::BAD_ARGUMENT)?;
+            let last = buffer.len();
+            let start = usize::try_from(start).unwrap_or(last).min(last);
+            let end = usize::try_from(end).unwrap_or(last).clamp(start, last);
+            guest.hand_over(&buffer[start..end], data_at, size_at)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_get_buffer_status",
+        (kind: u32, length_at: u32, flags_at: u32),
+        |guest| {
+            let kind = BufferType::try_from(kind)?;
+            let length = guest.host().buffer(kind)?.len();
+            guest.write_u32(length_at, u32::try_from(length).unwrap_or(u32::MAX))?;
+            guest.write_u32(flags_at, 0)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_set_buffer_bytes",
+        (kind: u32, start: u32, length: u32, data: u32, size: u32),
+        |guest| {
+            let kind = BufferType::try_from(kind)?;
+            guest.host().buffer(kind)?;
+            let data = guest.read(data, size)?;
+            let start = usize::try_from(start).map_err(|_| Status::BAD_ARGUMENT)?;
+            let length = usize::try_from(length).map_err(|_| Status::BAD_ARGUMENT)?;
+            guest.host().set_buffer(kind, start, length, &data)?;
+        }
+    );
+    Ok(())
+}
+
+fn link_maps<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    call!(
+        linker,
+        "proxy_get_header_map_pairs",
+        (map: u32, pairs_at: u32, size_at: u32),
+        |guest| {
+            let map = MapType::try_from(map)?;
+            let headers = guest.host().map(map)?;
+            let bytes = if headers.is_empty() {
+                Vec::new()
+            } else {
+                pairs::serialize(&headers)
+            };
+            guest.hand_over(&bytes, pairs_at, size_at)?;
+        }
+    );
+    call!(linker, "proxy_set_header_map_pairs", (map: u32, data: u32, size: u32), |guest| {
+        let map = MapType::try_from(map)?;
+        let data = guest.read(data, size)?;
+        let headers = pairs::deserialize(&data).unwrap_or_default();
+        guest.host().set_map(map, headers)?;
+    });
+    call!(linker, "proxy_get_header_map_size", (map: u32, size_at: u32), |guest| {
+        let map = MapType::try_from(map)?;
+        let size = guest.host().map_size(map)?;
+        guest.write_u32(size_at, size)?;
+    });
+    call!(
+        linker,
+        "proxy_get_header_map_value",
+        (map: u32, name: u32, name_size: u32, value_at: u32, size_at: u32),
+        |guest| {
+            let map = MapType::try_from(map)?;
+            let name = guest.read(name, name_size)?;
+            let value = guest.host().header(map, &name)?;
+            guest.hand_over(&value, value_at, size_at)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_add_header_map_value",
+        (map: u32, name: u32, name_size: u32, value: u32, value_size: u32),
+        |guest| {
+            let map = MapType::try_from(map)?;
+            let name = guest.read(name, name_size)?;
+            let value = guest.read(value, value_size)?;
+            guest.host().add_header(map, &name, &value)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_replace_header_map_value",
+        (map: u32, name: u32, name_size: u32, value: u32, value_size: u32),
+        |guest| {
+            let map = MapType::try_from(map)?;
+            let name = guest.read(name, name_size)?;
+            let value = guest.read(value, value_size)?;
+            guest.host().replace_header(map, &name, &value)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_remove_header_map_value",
+        (map: u32, name: u32, name_size: u32),
+        |guest| {
+            let map = MapType::try_from(map)?;
+            let name = guest.read(name, name_size)?;
+            guest.host().remove_header(map, &name)?;
+        }
+    );
+    Ok(())
+}
+
+fn link_shared<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    call!(
+        linker,
+        "proxy_get_shared_data",
+        (key: u32, key_size: u32, value_at: u32, size_at: u32, cas_at: u32),
+        |guest| {
+            let key = guest.read(key, key_size)?;
+            let (value, cas) = guest.host().shared_data(&key)?;
+            guest.hand_over(&value, value_at, size_at)?;
+            guest.write_u32(cas_at, cas)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_set_shared_data",
+        (key: u32, key_size: u32, value: u32, value_size: u32, cas: u32),
+        |guest| {
+            let key = guest.read(key, key_size)?;
+            let value = guest.read(value, value_size)?;
+            guest.host().set_shared_data(&key, &value, cas)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_register_shared_queue",
+        (name: u32, name_size: u32, queue_at: u32),
+        |guest| {
+            let name = guest.read(name, name_size)?;
+            let queue = guest.host().register_queue(&name);
+            guest.write_u32(queue_at, queue)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_resolve_shared_queue",
+        (vm_id: u32, vm_id_size: u32, name: u32, name_size: u32, queue_at: u32),
+        |guest| {
+            let vm_id = guest.read(vm_id, vm_id_size)?;
+            let name = guest.read(name, name_size)?;
+            let queue = guest.host().resolve_queue(&vm_id, &name)?;
+            guest.write_u32(queue_at, queue)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_dequeue_shared_queue",
+        (queue: u32, value_at: u32, size_at: u32),
+        |guest| {
+            let value = guest.host().dequeue(queue)?;
+            guest.hand_over(&value, value_at, size_at)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_enqueue_shared_queue",
+        (queue: u32, value: u32, value_size: u32),
+        |guest| {
+            let value = guest.read(value, value_size)?;
+            guest.host().enqueue(queue, &value)?;
+        }
+    );
+    Ok(())
+}
+
+fn link_metrics<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    call!(
+        linker,
+        "proxy_define_metric",
+        (kind: u32, name: u32, name_size: u32, metric_at: u32),
+        |guest| {
+            let name = guest.read(name, name_size)?;
+            let kind = MetricType::try_from(kind)?;
+            let metric = guest.host().define_metric(kind, &name);
+            guest.write_u32(metric_at, metric)?;
+        }
+    );
+    call!(linker, "proxy_increment_metric", (metric: u32, offset: i64), |guest| {
+        guest.host().increment_metric(metric, offset)?;
+    });
+    call!(linker, "proxy_record_metric", (metric: u32, value: u64), |guest| {
+        guest.host().record_metric(metric, value)?;
+    });
+    call!(linker, "proxy_get_metric", (metric: u32, value_at: u32), |guest| {
+        let value = guest.host().metric(metric)?;
+        guest.write_u64(value_at, value)?;
+    });
+    Ok(())
+}
+
+/// Calls to clusters, whose arguments matter only as far as Envoy looks at them
+/// before it finds that there is no such cluster.
+fn link_calls<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    call!(
+        linker,
+        "proxy_http_call",
+        (
+            cluster: u32, cluster_size: u32, headers: u32, headers_size: u32, body: u32,
+            body_size: u32, trailers: u32, trailers_size: u32, _timeout: u32, token_at: u32
+        ),
+        |guest| {
+            let cluster = guest.read(cluster, cluster_size)?;
+            guest.read(headers, headers_size)?;
+            guest.read(body, body_size)?;
+            guest.read(trailers, trailers_size)?;
+            guest.write_u32(token_at, 0)?;
+            let token = guest.host().http_call(&cluster)?;
+            guest.write_u32(token_at, token)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_grpc_call",
+        (
+            service: u32, service_size: u32, name: u32, name_size: u32, method: u32,
+            method_size: u32, metadata: u32, metadata_size: u32, message: u32,
+            message_size: u32, _timeout: u32, token_at: u32
+        ),
+        |guest| {
+            let service = guest.read(service, service_size)?;
+            guest.read(name, name_size)?;
+            guest.read(method, method_size)?;
+            guest.read(metadata, metadata_size)?;
+            guest.read(message, message_size)?;
+            let token = guest.host().grpc_call(&service)?;
+            guest.write_u32(token_at, token)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_grpc_stream",
+        (
+            service: u32, service_size: u32, name: u32, name_size: u32, method: u32,
+            method_size: u32, metadata: u32, metadata_size: u32, token_at: u32
+        ),
+        |guest| {
+            let service = guest.read(service, service_size)?;
+            guest.read(name, name_size)?;
+            guest.read(method, method_size)?;
+            guest.read(metadata, metadata_size)?;
+            let token = guest.host().grpc_call(&service)?;
+            guest.write_u32(token_at, token)?;
+        }
+    );
+    call!(
+        linker,
+        "proxy_grpc_send",
+        (token: u32, message: u32, message_size: u32, _end_of_stream: u32),
+        |guest| {
+            guest.read(message, message_size)?;
+            guest.host().grpc_send(token)?;
+        }
+    );
+    call!(linker, "proxy_grpc_cancel", (token: u32), |guest| {
+        guest.host().grpc_end(token)?;
+    });
+    call!(linker, "proxy_grpc_close", (token: u32), |guest| {
+        guest.host().grpc_end(token)?;
+    });
+    call!(
+        linker,
+        "proxy_call_foreign_function",
+        (
+            name: u32, name_size: u32, arguments: u32, arguments_size: u32,
+            result_at: u32, size_at: u32
+        ),
+        |guest| {
+            let name = guest.read(name, name_size)?;
+            guest.read(arguments, arguments_size)?;
+            let result = guest.host().call_foreign_function(&name)?;
+            guest.hand_over(&result, result_at, size_at)?;
+        }
+    );
+    Ok(())
+}

@@ -1,0 +1,295 @@
+//! What all virtual machines of one proxy share: stats, shared data and queues
+//! by virtual machine id, the clocks, the log, the seed of randomness, and the
+//! host calls that a test wants to fail.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use crate::abi::{LogLevel, Status};
+use crate::stats::Stats;
+
+/// Monotonic time starts here, so that a module which takes 0 for "no time"
+/// does not pass by luck: a machine that runs for an hour.
+const MONOTONIC_START: u64 = 3_600_000_000_000;
+
+/// Wall-clock time starts here: 2026-01-01T00:00:00Z.
+const WALL_CLOCK_START: u64 = 1_767_225_600_000_000_000;
+
+/// The thread of the proxy that a virtual machine belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Thread {
+    /// The copy that tries a configuration out and is thrown away.
+    Canary,
+    /// The main thread: it has ticks, but no traffic.
+    Main,
+    /// The worker of this number.
+    Worker(usize),
+}
+
+impl fmt::Display for Thread {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Canary => write!(formatter, "canary"),
+            Self::Main => write!(formatter, "main thread"),
+            Self::Worker(number) => write!(formatter, "worker {number}"),
+        }
+    }
+}
+
+/// One line that a module logged, or wrote to its output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Who logged it.
+    pub thread: Thread,
+    /// How bad it is.
+    pub level: LogLevel,
+    /// The text; bytes that are not UTF-8 are replaced.
+    pub message: String,
+}
+
+impl fmt::Display for LogLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "[{:?}] {}: {}",
+            self.level, self.thread, self.message
+        )
+    }
+}
+
+/// A host call that answers a status instead of doing its work.
+#[derive(Debug, Clone)]
+struct Fault {
+    status: Status,
+    /// Calls that still work before the fault begins.
+    skip: u64,
+    /// Calls that fail; `None` is all.
+    left: Option<u64>,
+}
+
+/// The values under one virtual machine id, each with its version.
+type SharedData = BTreeMap<Vec<u8>, (Vec<u8>, u32)>;
+
+/// A queue of values. Nobody is told when something comes in.
+#[derive(Debug)]
+pub struct Queue {
+    vm_id: Vec<u8>,
+    name: Vec<u8>,
+    values: VecDeque<Vec<u8>>,
+}
+
+/// The shared part of a proxy.
+#[derive(Debug)]
+pub struct Process {
+    /// The stats of all virtual machines.
+    pub stats: Stats,
+    /// The log, oldest line first.
+    pub log: Vec<LogLine>,
+    /// The lowest severity that modules are told to log.
+    pub log_level: LogLevel,
+    shared_data: BTreeMap<Vec<u8>, SharedData>,
+    last_cas: u32,
+    queues: Vec<Queue>,
+    elapsed: u64,
+    random: u64,
+    faults: BTreeMap<String, Fault>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            stats: Stats::default(),
+            log: Vec::new(),
+            log_level: LogLevel::Info,
+            shared_data: BTreeMap::new(),
+            last_cas: 0,
+            queues: Vec::new(),
+            elapsed: 0,
+            random: 0x9e37_79b9_7f4a_7c15,
+            faults: BTreeMap::new(),
+        }
+    }
+}
+
+impl Process {
+    /// Nanoseconds of the monotonic clock.
+    #[must_use]
+    pub fn monotonic(&self) -> u64 {
+        MONOTONIC_START + self.elapsed
+    }
+
+    /// Nanoseconds of the wall clock, since 1970.
+    #[must_use]
+    pub fn wall_clock(&self) -> u64 {
+        WALL_CLOCK_START + self.elapsed
+    }
+
+    /// Moves both clocks on.
+    pub fn advance(&mut self, time: Duration) {
+        self.elapsed += u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    }
+
+    /// Lets the host call `name` answer `status` for `times` calls (`None` for
+    /// ever), after `skip` calls that still work.
+    pub fn fail(&mut self, name: &str, status: Status, skip: u64, times: Option<u64>) {
+        let left = times;
+        let fault = Fault { status, skip, left };
+        self.faults.insert(name.to_owned(), fault);
+    }
+
+    /// Lets all host calls work again.
+    pub fn heal(&mut self) {
+        self.faults.clear();
+    }
+
+    /// The status that the host call `name` is to answer in place of working.
+    pub(super) fn fault(&mut self, name: &str) -> Option<Status> {
+        let fault = self.faults.get_mut(name)?;
+        if fault.skip > 0 {
+            fault.skip -= 1;
+            return None;
+        }
+        match &mut fault.left {
+            None => Some(fault.status),
+            Some(0) => None,
+            Some(left) => {
+                *left -= 1;
+                Some(fault.status)
+            }
+        }
+    }
+
+    /// The value under `key`, and its version.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::NOT_FOUND`] if nothing was ever written there.
+    pub fn shared_data(&self, vm_id: &[u8], key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
+        let values = self.shared_data.get(vm_id).ok_or(Status::NOT_FOUND)?;
+        values.get(key).cloned().ok_or(Status::NOT_FOUND)
+    }
+
+    /// Writes `value` under `key`, if `cas` is 0 or still the version there, or
+    /// if nothing is there.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::CAS_MISMATCH`] if somebody wrote in between.
+    pub fn set_shared_data(
+        &mut self,
+        vm_id: &[u8],
+        key: &[u8],
+        value: &[u8],
+        cas: u32,
+    ) -> Result<(), Status> {
+        let values = self.shared_data.entry(vm_id.to_vec()).or_default();
+        if let Some((_, version)) = values.get(key)
+            && cas != 0
+            && cas != *version
+        {
+            return Err(Status::CAS_MISMATCH);
+        }
+        self.last_cas += 1;
+        values.insert(key.to_vec(), (value.to_vec(), self.last_cas));
+        Ok(())
+    }
+
+    /// The id of the queue `name`, which exists from now on.
+    pub fn register_queue(&mut self, vm_id: &[u8], name: &[u8]) -> u32 {
+        self.resolve_queue(vm_id, name).unwrap_or_else(|_| {
+            self.queues.push(Queue {
+                vm_id: vm_id.to_vec(),
+                name: name.to_vec(),
+                values: VecDeque::new(),
+            });
+            u32::try_from(self.queues.len()).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// The id of the queue `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::NOT_FOUND`] if nobody registered it.
+    pub fn resolve_queue(&self, vm_id: &[u8], name: &[u8]) -> Result<u32, Status> {
+        let index = self
+            .queues
+            .iter()
+            .position(|queue| queue.vm_id == vm_id && queue.name == name)
+            .ok_or(Status::NOT_FOUND)?;
+        u32::try_from(index + 1).map_err(|_| Status::NOT_FOUND)
+    }
+
+    /// The queue with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::NOT_FOUND`] if there is none.
+    pub fn queue(&mut self, id: u32) -> Result<&mut VecDeque<Vec<u8>>, Status> {
+        let index = usize::try_from(id).unwrap_or_default().wrapping_sub(1);
+        self.queues
+            .get_mut(index)
+            .map(|queue| &mut queue.values)
+            .ok_or(Status::NOT_FOUND)
+    }
+
+    /// The next bytes of the sequence that each proxy starts anew (splitmix64).
+    pub fn fill_random(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut word = self.random;
+            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            word ^= word >> 31;
+            chunk.copy_from_slice(&word.to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Process;
+    use crate::abi::Status;
+
+    #[test]
+    fn a_write_with_an_old_version_is_refused_and_version_0_always_writes() {
+        let mut process = Process::default();
+        assert_eq!(process.shared_data(b"vm", b"k"), Err(Status::NOT_FOUND));
+        assert_eq!(process.set_shared_data(b"vm", b"k", b"1", 77), Ok(()));
+        let (_, cas) = process.shared_data(b"vm", b"k").expect("just written");
+        assert_eq!(process.set_shared_data(b"vm", b"k", b"2", cas), Ok(()));
+        let late = process.set_shared_data(b"vm", b"k", b"3", cas);
+        assert_eq!(late, Err(Status::CAS_MISMATCH));
+        assert_eq!(process.set_shared_data(b"vm", b"k", b"4", 0), Ok(()));
+        let (value, _) = process.shared_data(b"vm", b"k").expect("written");
+        assert_eq!(value, b"4");
+    }
+
+    #[test]
+    fn shared_data_belongs_to_a_vm_id() {
+        let mut process = Process::default();
+        assert_eq!(process.set_shared_data(b"api", b"k", b"1", 0), Ok(()));
+        assert_eq!(process.shared_data(b"other", b"k"), Err(Status::NOT_FOUND));
+    }
+
+    #[test]
+    fn a_fault_begins_and_ends_where_the_test_said() {
+        let mut process = Process::default();
+        process.fail("proxy_log", Status::EMPTY, 1, Some(2));
+        let answers: Vec<_> = (0..4).map(|_| process.fault("proxy_log")).collect();
+        let empty = Some(Status::EMPTY);
+        assert_eq!(answers, [None, empty, empty, None]);
+        assert_eq!(process.fault("proxy_done"), None);
+    }
+
+    #[test]
+    fn randomness_is_the_same_in_every_run() {
+        let mut one = [0; 11];
+        let mut other = [0; 11];
+        Process::default().fill_random(&mut one);
+        Process::default().fill_random(&mut other);
+        assert_eq!(one, other);
+        assert_ne!(one, [0; 11]);
+    }
+}

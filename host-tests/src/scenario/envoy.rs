@@ -1,0 +1,273 @@
+//! The proxy: it is built from a module and a configuration, then driven by
+//! traffic, time and changes of the configuration, and looked at.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::proxy::{Configuration, Proxy, Refused};
+use super::worker::Worker;
+use crate::abi::Status;
+use crate::host::cost::Cost;
+use crate::host::module::Module;
+use crate::host::process::{LogLine, Process, Thread};
+use crate::host::state::VmSettings;
+use crate::host::vm::Trap;
+use crate::stats::Stats;
+
+/// A proxy that has no configuration yet.
+#[derive(Debug)]
+pub struct EnvoyBuilder {
+    module: Module,
+    workers: usize,
+    settings: VmSettings,
+    survive_traps: bool,
+}
+
+impl EnvoyBuilder {
+    /// How many workers there are; one if nothing is said.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// The id under which virtual machines share data.
+    #[must_use]
+    pub fn vm_id(mut self, vm_id: &str) -> Self {
+        vm_id.clone_into(&mut self.settings.vm_id);
+        self
+    }
+
+    /// The configuration of the virtual machine, which is not the plugin's.
+    #[must_use]
+    pub fn vm_configuration(mut self, configuration: impl Into<Configuration>) -> Self {
+        self.settings.vm_configuration = configuration.into().0;
+        self
+    }
+
+    /// Sets an environment variable for the module.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        let variable = (name.to_owned(), value.to_owned());
+        self.settings.environment.push(variable);
+        self
+    }
+
+    /// Lets traffic go on where a module trapped, as Envoy does with
+    /// `FAIL_OPEN`: the callbacks of its virtual machine are skipped from then
+    /// on. [`Envoy::traps`] tells of it.
+    #[must_use]
+    pub fn survive_traps(mut self) -> Self {
+        self.survive_traps = true;
+        self
+    }
+
+    /// Tries the configuration on a copy of the virtual machine, as Envoy does,
+    /// and then gives it to the main thread and to each worker.
+    ///
+    /// # Errors
+    ///
+    /// If the module refuses it or traps.
+    pub fn configure(self, configuration: impl Into<Configuration>) -> Result<Envoy, Refused> {
+        let process = Rc::new(RefCell::new(Process::default()));
+        let mut proxy = Proxy {
+            module: self.module,
+            process,
+            settings: self.settings,
+            survive_traps: self.survive_traps,
+            configuration: None,
+            threads: Vec::new(),
+            traps: Vec::new(),
+        };
+        let threads = (0..self.workers).map(Thread::Worker);
+        let threads = std::iter::once(Thread::Main).chain(threads);
+        proxy.configure(configuration.into(), threads.collect())?;
+        Ok(Envoy {
+            proxy: Rc::new(RefCell::new(proxy)),
+        })
+    }
+}
+
+/// A running proxy.
+#[derive(Debug, Clone)]
+pub struct Envoy {
+    pub(super) proxy: Rc<RefCell<Proxy>>,
+}
+
+impl Envoy {
+    /// A proxy with this module, to be configured.
+    #[must_use]
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "a proxy begins with its configuration"
+    )]
+    pub fn new(module: Module) -> EnvoyBuilder {
+        EnvoyBuilder {
+            module,
+            workers: 1,
+            settings: VmSettings {
+                vm_id: "vm".to_owned(),
+                plugin_name: "plugin".to_owned(),
+                ..VmSettings::default()
+            },
+            survive_traps: false,
+        }
+    }
+
+    /// The worker of this number, from 0.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[track_caller]
+    #[must_use]
+    pub fn worker(&self, number: usize) -> Worker {
+        let workers = self.proxy.borrow().threads.len() - 1;
+        assert!(number < workers, "worker {number} of {workers}");
+        Worker::new(Rc::clone(&self.proxy), number + 1)
+    }
+
+    /// Moves the clocks on, and ticks what comes due on the way.
+    #[track_caller]
+    pub fn advance(&self, time: Duration) {
+        let proxy = &mut *self.proxy.borrow_mut();
+        let now = proxy.process.borrow().monotonic();
+        let end = now + u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        loop {
+            let due = proxy
+                .threads
+                .iter()
+                .enumerate()
+                .filter_map(|(index, thread)| {
+                    let (due, root) = thread.vm.next_tick()?;
+                    (due <= end && thread.vm.dead().is_none()).then_some((due, index, root))
+                });
+            let Some((due, index, root)) = due.min() else {
+                break;
+            };
+            proxy.move_to(due);
+            let ticked = proxy.threads[index].vm.tick(root, due);
+            proxy.settle(ticked);
+        }
+        proxy.move_to(end);
+    }
+
+    /// Ticks every virtual machine now, whatever its timer says, so that what
+    /// it keeps back comes out. The clocks stand still.
+    #[track_caller]
+    pub fn tick(&self) {
+        let proxy = &mut *self.proxy.borrow_mut();
+        let now = proxy.process.borrow().monotonic();
+        for index in 0..proxy.threads.len() {
+            let vm = &mut proxy.threads[index].vm;
+            let ticked = vm
+                .ticking_roots()
+                .into_iter()
+                .try_for_each(|root| vm.tick(root, now));
+            proxy.settle(ticked);
+        }
+    }
+
+    /// Gives the proxy another configuration, without stopping traffic: new
+    /// streams come to a new root context, the old one ends with its last
+    /// stream. The same configuration again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the module refuses it or traps; a refusal leaves the old one in use.
+    pub fn reconfigure(&self, configuration: impl Into<Configuration>) -> Result<(), Refused> {
+        let mut proxy = self.proxy.borrow_mut();
+        proxy.configure(configuration.into(), Vec::new())
+    }
+
+    /// Removes the plugin from all threads: its root contexts end (done,
+    /// delete) with their last streams.
+    #[track_caller]
+    pub fn drain(&self) {
+        let proxy = &mut *self.proxy.borrow_mut();
+        for index in 0..proxy.threads.len() {
+            let thread = &mut proxy.threads[index];
+            if let Some(root) = thread.root.take() {
+                let released = thread.vm.release_root(root);
+                proxy.settle(released);
+            }
+        }
+    }
+
+    /// From now on the host call `name` answers `status` and does nothing. The
+    /// name is that of the import (`proxy_log`); a function of WASI
+    /// (`clock_time_get`) answers the number of `status` as its error.
+    pub fn fail(&self, name: &str, status: Status) {
+        let proxy = self.proxy.borrow();
+        proxy.process.borrow_mut().fail(name, status, 0, None);
+    }
+
+    /// The host call `name` works `skip` times more, and then answers `status`
+    /// once: a fault at one call site.
+    pub fn fail_once(&self, name: &str, status: Status, skip: u64) {
+        let proxy = self.proxy.borrow();
+        proxy.process.borrow_mut().fail(name, status, skip, Some(1));
+    }
+
+    /// All host calls work again.
+    pub fn heal(&self) {
+        self.proxy.borrow().process.borrow_mut().heal();
+    }
+
+    /// The stats as they are now. What the module keeps back until its next
+    /// tick is not in them.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.proxy.borrow().process.borrow().stats.clone()
+    }
+
+    /// All lines that modules logged so far.
+    #[must_use]
+    pub fn logs(&self) -> Vec<LogLine> {
+        self.proxy.borrow().process.borrow().log.clone()
+    }
+
+    /// The traps that were survived.
+    #[must_use]
+    pub fn traps(&self) -> Vec<Trap> {
+        self.proxy.borrow().traps.clone()
+    }
+
+    /// How many metric ids the modules hold: a leak of definitions shows here.
+    #[must_use]
+    pub fn metric_ids(&self) -> usize {
+        let proxy = self.proxy.borrow();
+        let ids = proxy.threads.iter();
+        ids.map(|thread| thread.vm.state().metric_ids.len()).sum()
+    }
+
+    /// How many contexts the host keeps open: one root a thread and the streams
+    /// that did not end.
+    #[must_use]
+    pub fn contexts(&self) -> usize {
+        let proxy = self.proxy.borrow();
+        let contexts = proxy.threads.iter();
+        contexts
+            .map(|thread| thread.vm.state().contexts.len())
+            .sum()
+    }
+
+    /// What the main thread and the workers spent so far, and the memory that
+    /// they have together.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        let mut sum = Cost::default();
+        for thread in &mut self.proxy.borrow_mut().threads {
+            sum += &thread.vm.cost();
+        }
+        sum
+    }
+
+    /// What `traffic` cost.
+    pub fn measure<R>(&self, traffic: impl FnOnce() -> R) -> Cost {
+        let before = self.cost();
+        traffic();
+        self.cost() - &before
+    }
+}

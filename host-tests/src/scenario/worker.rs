@@ -1,0 +1,151 @@
+//! One worker: where traffic arrives.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::flags;
+use super::proxy::Proxy;
+use super::stream::Stream;
+use super::traffic::{AccessLog, Headers, Request};
+use crate::abi::MapType;
+use crate::host::cost::Cost;
+use crate::host::exchange::Exchange;
+use crate::host::headers::HeaderMap;
+
+/// One worker of a proxy.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    proxy: Rc<RefCell<Proxy>>,
+    thread: usize,
+}
+
+impl Worker {
+    pub(super) fn new(proxy: Rc<RefCell<Proxy>>, thread: usize) -> Self {
+        Self { proxy, thread }
+    }
+
+    /// A request arrives, and the module sees its headers.
+    ///
+    /// # Panics
+    ///
+    /// If the proxy was drained, and on a trap.
+    #[track_caller]
+    #[must_use]
+    pub fn request(&self, request: impl Into<Request>) -> Stream {
+        let request = request.into();
+        let end_of_stream = !request.body;
+        let stream = self.open(&request);
+        stream.run(|vm, id| {
+            vm.create(id)?;
+            vm.show_map(id, MapType::RequestHeaders, end_of_stream)
+        });
+        stream.send_local_response();
+        stream
+    }
+
+    /// The codec or an earlier filter answers, so that the module hears of the
+    /// exchange only when it is logged.
+    ///
+    /// # Panics
+    ///
+    /// If the proxy was drained, and on a trap.
+    #[track_caller]
+    pub fn answer_before_filter(
+        &self,
+        request: impl Into<Request>,
+        status: u16,
+        headers: impl Into<Headers>,
+    ) {
+        let stream = self.open(&request.into());
+        stream.set_response(status, headers.into(), "fault_filter_abort");
+        stream.end(0, None);
+    }
+
+    /// The proxy cannot make an exchange of what the client sent on a stream,
+    /// and only access loggers hear of it: no maps, no code.
+    ///
+    /// # Panics
+    ///
+    /// If the proxy was drained, and on a trap.
+    #[track_caller]
+    pub fn access_log_unparsed(&self) {
+        self.access_log(AccessLog::of(Request::without_headers()).flags(flags::DPE));
+    }
+
+    /// An exchange is over, and the module logs it as an access logger.
+    ///
+    /// # Panics
+    ///
+    /// If the proxy was drained, and on a trap.
+    #[track_caller]
+    pub fn access_log(&self, log: AccessLog) {
+        let mut exchange = self.exchange(&log.request, log.duration);
+        exchange.ended = Some(self.proxy.borrow().process.borrow().monotonic());
+        exchange.response_flags = log.flags;
+        exchange.response_code_details = log.details;
+        if let Some((status, headers)) = log.response {
+            exchange.response_code = Some(i64::from(status));
+            let headers = HeaderMap::new(headers.with_status(status).0);
+            exchange.maps.insert(MapType::ResponseHeaders, headers);
+        }
+        let proxy = &mut *self.proxy.borrow_mut();
+        let thread = &mut proxy.threads[self.thread];
+        let root = thread.root.expect("the proxy was drained");
+        let logged = thread.vm.access_log(root, exchange);
+        proxy.settle(logged);
+    }
+
+    /// Calls an export of the module out of any order, with `context` as the
+    /// present one; `None` if the module does not have it.
+    ///
+    /// # Panics
+    ///
+    /// On a trap.
+    #[track_caller]
+    pub fn callback(&self, context: u32, name: &str, arguments: &[u32]) -> Option<u32> {
+        let proxy = &mut *self.proxy.borrow_mut();
+        let answer = proxy.threads[self.thread].vm.call(context, name, arguments);
+        match answer {
+            Ok(answer) => answer,
+            Err(trap) => {
+                proxy.settle(Err(trap));
+                None
+            }
+        }
+    }
+
+    /// The root context that new streams come to.
+    #[must_use]
+    pub fn root(&self) -> Option<u32> {
+        self.proxy.borrow().threads[self.thread].root
+    }
+
+    /// What this worker spent so far.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        self.proxy.borrow_mut().threads[self.thread].vm.cost()
+    }
+
+    #[track_caller]
+    fn open(&self, request: &Request) -> Stream {
+        let exchange = self.exchange(request, request.delayed);
+        let proxy = &mut *self.proxy.borrow_mut();
+        let thread = &mut proxy.threads[self.thread];
+        let root = thread.root.expect("the proxy was drained");
+        let id = thread.vm.open_stream(root, exchange);
+        Stream::new(Rc::clone(&self.proxy), self.thread, id)
+    }
+
+    /// An exchange with this request, which arrived `ago`.
+    fn exchange(&self, request: &Request, ago: Duration) -> Exchange {
+        let headers = request.headers.clone();
+        let headers = headers.map(|headers| HeaderMap::new(headers.0));
+        let ago = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
+        let proxy = self.proxy.borrow();
+        let process = proxy.process.borrow();
+        let arrived = process.monotonic().saturating_sub(ago);
+        let arrived_at = process.wall_clock().saturating_sub(ago);
+        Exchange::new(headers, arrived, arrived_at)
+    }
+}
