@@ -304,7 +304,7 @@ pub const CATALOG: &[Metric] = &[
     Metric {
         name: "gatemeter_series",
         kind: Kind::Gauge,
-        help: "Label sets of method, path and status in use.",
+        help: "Label sets of method, path and status in use, without the reserve for overflow.",
         stats: &[SERIES],
         ..OPERATOR
     },
