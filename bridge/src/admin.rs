@@ -1,0 +1,381 @@
+//! Client of Envoy's admin interface: one GET, over TCP or a Unix socket.
+//!
+//! Decides what counts as a whole answer, and refuses everything else: another
+//! status than 200, a compressed or non-text body, one that ends early
+//! (RFC 9112 §8), is too large, or comes after the deadline. It sends its own
+//! Accept header, never a caller's: since 1.38 Envoy answers in protobuf if
+//! that is offered. Each read has its own connection, so a restarted Envoy is
+//! met at the next read without a stale connection in between. Redirects are
+//! not followed.
+
+use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    task::JoinSet,
+    time::timeout,
+};
+
+/// Where Envoy's admin interface listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// `http://HOST:PORT`.
+    Tcp {
+        /// Name or address; an IPv6 address without brackets.
+        host: String,
+        /// Port, not 0.
+        port: u16,
+    },
+    /// `unix:/PATH`.
+    Unix(PathBuf),
+}
+
+/// The text names no address of an admin interface.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("expected http://HOST:PORT or unix:/PATH")]
+pub struct BadAddress;
+
+impl FromStr for AdminAddress {
+    type Err = BadAddress;
+
+    fn from_str(text: &str) -> Result<Self, BadAddress> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if !path.starts_with('/') || path.len() < 2 {
+                return Err(BadAddress);
+            }
+            return Ok(Self::Unix(PathBuf::from(path)));
+        }
+        let authority = text.strip_prefix("http://").ok_or(BadAddress)?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let authority: http::uri::Authority = authority.parse().map_err(|_| BadAddress)?;
+        if authority.as_str().contains('@') {
+            return Err(BadAddress);
+        }
+        let port = authority.port_u16().ok_or(BadAddress)?;
+        let host = authority.host().trim_matches(['[', ']']);
+        if port == 0 || host.is_empty() {
+            return Err(BadAddress);
+        }
+        Ok(Self::Tcp {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "http://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Why a read of Envoy failed. No message repeats what Envoy sent.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ReadError {
+    /// An earlier read took the time that the caller had.
+    #[error("waited for an earlier read until the deadline")]
+    Busy,
+    /// Nobody listens, or not in time.
+    #[error("cannot connect to Envoy's admin interface at {address}: {cause}")]
+    Connect {
+        /// The address as configured.
+        address: String,
+        /// What the system says.
+        cause: String,
+    },
+    /// Not HTTP, or not the kind of answer that `/stats` gives.
+    #[error("not an answer of Envoy's /stats: {0}")]
+    Protocol(String),
+    /// The bridge is ending.
+    #[error("the bridge is shutting down")]
+    ShuttingDown,
+    /// Another status than 200.
+    #[error("Envoy's admin interface answered with status {0}; expected 200")]
+    Status(u16),
+    /// Connected, but not done at the deadline.
+    #[error("no whole answer from Envoy's admin interface until the deadline")]
+    Timeout,
+    /// More bytes than the limit.
+    #[error(
+        "answer of more than {0} bytes; raise envoy.max_answer_bytes if Envoy has that many stats"
+    )]
+    TooLarge(u64),
+    /// The connection ended before the answer did.
+    #[error("answer ended early")]
+    Truncated,
+}
+
+impl ReadError {
+    /// Every value of the label `reason`.
+    pub const REASONS: [&'static str; 8] = [
+        "busy",
+        "connect",
+        "protocol",
+        "shutting_down",
+        "status",
+        "timeout",
+        "too_large",
+        "truncated",
+    ];
+
+    /// The value of the label `reason`.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Connect { .. } => "connect",
+            Self::Protocol(_) => "protocol",
+            Self::ShuttingDown => "shutting_down",
+            Self::Status(_) => "status",
+            Self::Timeout => "timeout",
+            Self::TooLarge(_) => "too_large",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// The admin interface of one Envoy.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: AdminAddress,
+    /// Most time for connecting.
+    pub connect_timeout: Duration,
+    /// Most bytes of a body.
+    pub max_answer_bytes: u64,
+}
+
+impl Admin {
+    /// Asks for `path` and waits for the whole answer. The caller sets the
+    /// deadline; dropping the future closes the connection.
+    ///
+    /// # Errors
+    /// Where nobody listens, or the answer is not a whole text with status 200.
+    pub async fn get(&self, path: &str) -> Result<Bytes, ReadError> {
+        let answer = match &self.address {
+            AdminAddress::Tcp { host, port } => {
+                let stream = self
+                    .connect(TcpStream::connect((host.as_str(), *port)))
+                    .await?;
+                let address = self.address.to_string();
+                let host = address.strip_prefix("http://").unwrap_or(&address);
+                self.ask(stream, host, path).await?
+            }
+            AdminAddress::Unix(socket) => {
+                let stream = self.connect(UnixStream::connect(socket)).await?;
+                self.ask(stream, "localhost", path).await?
+            }
+        };
+        answer.body().await
+    }
+
+    async fn connect<S>(
+        &self,
+        connecting: impl Future<Output = io::Result<S>>,
+    ) -> Result<S, ReadError> {
+        let cause = match timeout(self.connect_timeout, connecting).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no connection within {:?}", self.connect_timeout),
+        };
+        Err(ReadError::Connect {
+            address: self.address.to_string(),
+            cause,
+        })
+    }
+
+    async fn ask<S>(&self, stream: S, host: &str, path: &str) -> Result<AnswerHead, ReadError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_HEAD_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| of_hyper(&error))?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // What goes wrong here reaches the caller through the answer.
+            let _ = connection.await;
+        });
+        let request = Request::get(path)
+            .header(header::HOST, host)
+            .header(header::ACCEPT, "text/plain")
+            .header(header::USER_AGENT, USER_AGENT)
+            .body(Empty::<Bytes>::new())
+            .map_err(|error| ReadError::Protocol(error.to_string()))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| of_hyper(&error))?;
+        let (head, body) = response.into_parts();
+        if head.status != StatusCode::OK {
+            return Err(ReadError::Status(head.status.as_u16()));
+        }
+        refuse_other_content(&head.headers)?;
+        let length = content_length(&head.headers);
+        if length.is_some_and(|length| length > self.max_answer_bytes) {
+            return Err(ReadError::TooLarge(self.max_answer_bytes));
+        }
+        Ok(AnswerHead {
+            body,
+            max_bytes: self.max_answer_bytes,
+            is_framed: length.is_some() || head.headers.contains_key(header::TRANSFER_ENCODING),
+            _connection: driver,
+        })
+    }
+}
+
+/// An answer whose head has arrived.
+struct AnswerHead {
+    body: Incoming,
+    max_bytes: u64,
+    /// Whether the end of the body is marked, by its length or in chunks.
+    is_framed: bool,
+    /// Drives the connection; ends it when dropped.
+    _connection: JoinSet<()>,
+}
+
+impl AnswerHead {
+    async fn body(mut self) -> Result<Bytes, ReadError> {
+        let mut body = BytesMut::new();
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|error| of_hyper(&error))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            let length = u64::try_from(body.len() + data.len()).unwrap_or(u64::MAX);
+            if length > self.max_bytes {
+                return Err(ReadError::TooLarge(self.max_bytes));
+            }
+            body.extend_from_slice(&data);
+        }
+        // A body that ends with the connection has no mark of its end, but every
+        // line of Envoy ends in a line feed.
+        if !self.is_framed && body.last().is_some_and(|&byte| byte != b'\n') {
+            return Err(ReadError::Truncated);
+        }
+        Ok(body.freeze())
+    }
+}
+
+/// Largest head of an answer; Envoy's is about 200 bytes.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+const USER_AGENT: &str = concat!("gatemeter-bridge/", env!("CARGO_PKG_VERSION"));
+
+fn refuse_other_content(headers: &HeaderMap) -> Result<(), ReadError> {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(ReadError::Protocol(
+            "compressed content; expected text as it is".to_owned(),
+        ));
+    }
+    let is_text = headers.get(header::CONTENT_TYPE).is_none_or(|value| {
+        value
+            .as_bytes()
+            .to_ascii_lowercase()
+            .starts_with(b"text/plain")
+    });
+    if !is_text {
+        return Err(ReadError::Protocol(
+            "another content type; expected text/plain".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+fn of_hyper(error: &hyper::Error) -> ReadError {
+    let is_io = || {
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            if cause.is::<io::Error>() {
+                return true;
+            }
+            source = cause.source();
+        }
+        false
+    };
+    if error.is_parse() {
+        ReadError::Protocol(error.to_string())
+    } else if error.is_incomplete_message() || error.is_body_write_aborted() || is_io() {
+        ReadError::Truncated
+    } else {
+        ReadError::Protocol(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_addresses_of_both_kinds() {
+        for (text, expected) in [
+            ("http://127.0.0.1:9901", "http://127.0.0.1:9901"),
+            ("http://127.0.0.1:9901/", "http://127.0.0.1:9901"),
+            ("http://envoy.local:80", "http://envoy.local:80"),
+            ("http://[::1]:9901", "http://[::1]:9901"),
+            ("unix:/run/envoy.sock", "unix:/run/envoy.sock"),
+            ("unix:///run/envoy.sock", "unix:/run/envoy.sock"),
+        ] {
+            assert_eq!(text.parse::<AdminAddress>().unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn refuses_addresses_that_it_would_have_to_guess() {
+        for text in [
+            "",
+            "127.0.0.1:9901",
+            "https://127.0.0.1:9901",
+            "http://127.0.0.1",
+            "http://127.0.0.1:0",
+            "http://127.0.0.1:9901/stats",
+            "http://user:word@127.0.0.1:9901",
+            "http://:9901",
+            "unix:",
+            "unix:/",
+            "unix:run/envoy.sock",
+        ] {
+            assert_eq!(text.parse::<AdminAddress>(), Err(BadAddress), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_error_has_a_listed_reason() {
+        let errors = [
+            ReadError::Busy,
+            ReadError::Connect {
+                address: String::new(),
+                cause: String::new(),
+            },
+            ReadError::Protocol(String::new()),
+            ReadError::ShuttingDown,
+            ReadError::Status(500),
+            ReadError::Timeout,
+            ReadError::TooLarge(1),
+            ReadError::Truncated,
+        ];
+        assert_eq!(errors.map(|error| error.reason()), ReadError::REASONS);
+    }
+}

@@ -1,0 +1,136 @@
+//! The command line. Flags are grouped by dots as Prometheus operators know
+//! them; each can also be given as an environment variable.
+//!
+//! Values are taken as text: what they mean, and all that is wrong with them at
+//! once, is said by [`config`](crate::config).
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Key, Settings};
+
+/// Reads the stats of the Gatemeter filter from Envoy's admin interface and
+/// serves them to Prometheus.
+///
+/// A setting is taken from the first that names it: flag, environment
+/// variable, configuration file, default. Exit codes: 0 ended as asked, 64
+/// wrong usage or configuration, 1 any other failure.
+#[derive(Debug, Parser)]
+#[command(name = "gatemeter-bridge", version)]
+pub struct Cli {
+    /// Envoy's admin interface: http://HOST:PORT or unix:/PATH [default: http://127.0.0.1:9901]
+    #[arg(
+        long = "envoy.admin",
+        env = "GATEMETER_ENVOY_ADMIN",
+        value_name = "URL"
+    )]
+    envoy_admin: Option<String>,
+
+    /// Address to serve on: HOST:PORT, :PORT for all interfaces [default: 127.0.0.1:9464]
+    #[arg(
+        long = "web.listen-address",
+        env = "GATEMETER_WEB_LISTEN_ADDRESS",
+        value_name = "ADDRESS"
+    )]
+    web_listen_address: Option<String>,
+
+    /// Configuration file in YAML
+    #[arg(
+        long = "config.file",
+        env = "GATEMETER_CONFIG_FILE",
+        value_name = "FILE"
+    )]
+    pub config_file: Option<PathBuf>,
+
+    /// Check the configuration, print `ok` or every error, and exit
+    #[arg(
+        long = "config.check",
+        env = "GATEMETER_CONFIG_CHECK",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    pub config_check: bool,
+
+    /// Least severe messages to log: error, warn, info, debug or trace [default: info]
+    #[arg(long = "log.level", env = "GATEMETER_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: Option<String>,
+
+    /// Format of the log on standard error: text or json [default: text]
+    #[arg(
+        long = "log.format",
+        env = "GATEMETER_LOG_FORMAT",
+        value_name = "FORMAT"
+    )]
+    log_format: Option<String>,
+
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the bridge does instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say which labels a request gets, and why
+    Explain {
+        /// Method of the request: GET
+        method: String,
+        /// Its path as the client sends it: /api/content/42
+        path: String,
+        /// The filter's configuration in JSON
+        #[arg(long, value_name = "FILE")]
+        plugin_config: PathBuf,
+    },
+    /// Say how many series a configuration of the filter can make at most
+    Budget {
+        /// The filter's configuration in JSON
+        #[arg(long, value_name = "FILE")]
+        plugin_config: PathBuf,
+        /// Exit with 1 if there can be more series than this
+        #[arg(long, value_name = "SERIES")]
+        max: Option<u64>,
+    },
+}
+
+impl Cli {
+    /// What flags and environment say, flags first.
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        for (key, value) in [
+            (Key::EnvoyAdmin, &self.envoy_admin),
+            (Key::WebListenAddress, &self.web_listen_address),
+            (Key::LogLevel, &self.log_level),
+            (Key::LogFormat, &self.log_format),
+        ] {
+            if let Some(value) = value {
+                settings.set(key, value);
+            }
+        }
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_environment_variable() {
+        for argument in Cli::command().get_arguments() {
+            let Some(flag) = argument.get_long().filter(|flag| flag.contains('.')) else {
+                continue;
+            };
+            let expected = format!("GATEMETER_{}", flag.replace(['.', '-'], "_").to_uppercase());
+            assert_eq!(
+                argument.get_env().and_then(|env| env.to_str()),
+                Some(expected.as_str())
+            );
+        }
+    }
+}

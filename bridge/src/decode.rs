@@ -1,0 +1,466 @@
+//! Envoy's `/stats` text taken apart: `name: value` lines to samples.
+//!
+//! Decides which lines are ours (the stats of the filter, and Envoy's own
+//! `http.<stat_prefix>.downstream_rq_*` that we ask for), and refuses line by
+//! line what cannot be right: a line that is not `name: value`, a name of ours
+//! that the codec would not have written, a value that is no `u64`, a gauge
+//! below zero (Envoy wraps it to 2^64-x), a name that stands twice. What is
+//! refused is counted by a bounded reason and never repeated in a log: a name
+//! may hold what somebody else's module wrote. Stats of other modules and
+//! Envoy's approximate histograms are passed over.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    str::Utf8Error,
+};
+
+use foldhash::fast::RandomState;
+use gatemeter_core::{
+    buckets,
+    catalog::{self, LE, Metric, Stat, StatKind},
+    stat_name::{self, DecodeError},
+};
+
+/// Path and query of the request for the stats that [`decode`] reads.
+///
+/// The filter is the RE2 expression
+/// `^wasmcustom\.|^http\.[^.]+\.downstream_rq_(active|tx_reset)$`, so that
+/// Envoy's main thread does not print what we do not read. `usedonly` is never
+/// asked for: it hides metrics that are defined and still 0.
+pub const STATS_PATH: &str = "/stats?filter=%5Ewasmcustom%5C.%7C%5Ehttp%5C.%5B%5E.%5D%2B%5C.downstream_rq_%28active%7Ctx_reset%29%24";
+
+/// What one answer of Envoy holds.
+#[derive(Debug, Default)]
+pub struct Answer<'a> {
+    /// Stats that the filter wrote, in the order of the answer.
+    pub samples: Vec<Sample<'a>>,
+    /// Envoy's own stats of its HTTP connection managers.
+    pub envoy: Vec<EnvoySample<'a>>,
+    /// How many lines were refused, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+    /// Lines that read as `name: value`, ours or not.
+    pub readable: u64,
+}
+
+/// One stat of the filter.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sample<'a> {
+    /// Its row in the catalogue.
+    pub stat: &'static Stat,
+    /// The metric that the stat belongs to.
+    pub metric: &'static Metric,
+    /// Values in the order of `stat.labels`, without `le`; never empty, the
+    /// first is the service.
+    pub values: Vec<Cow<'a, str>>,
+    /// Value of `le`, where the stat has that label.
+    pub bound: Option<Bound>,
+    /// The number; below 2^63 where the stat is a gauge.
+    pub value: u64,
+}
+
+impl Sample<'_> {
+    /// The service that the stat belongs to.
+    pub fn service(&self) -> &str {
+        self.values.first().map_or("", AsRef::as_ref)
+    }
+}
+
+/// Bound of a histogram's bin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The bin without a bound.
+    Infinity,
+    /// Inclusive.
+    Nanoseconds(u64),
+}
+
+/// One stat that Envoy keeps for an HTTP connection manager.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EnvoySample<'a> {
+    /// `stat_prefix` of the connection manager.
+    pub stat_prefix: &'a str,
+    /// Which stat.
+    pub stat: EnvoyStat,
+    /// The number; below 2^63 where the stat is a gauge.
+    pub value: u64,
+}
+
+/// The stats below `http.<stat_prefix>.` that we read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvoyStat {
+    /// `downstream_rq_active`: exchanges and WebSocket sessions now open.
+    RequestsActive,
+    /// `downstream_rq_tx_reset`: exchanges that Envoy reset towards the client
+    /// after it had begun to answer.
+    ResetsSent,
+}
+
+/// Why a line was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// Not `name: value`.
+    BadLine,
+    /// A stat of ours whose name the codec would not have written.
+    BadName,
+    /// Not a `u64` in decimal.
+    BadValue,
+    /// A bound that is no canonical number of seconds.
+    BadBound,
+    /// A label value with a control character.
+    ControlCharacter,
+    /// The name stood in the answer before.
+    Duplicate,
+    /// A gauge that Envoy wrapped below zero.
+    NegativeGauge,
+    /// Not UTF-8.
+    NotUtf8,
+}
+
+impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::BadLine,
+        Self::BadName,
+        Self::BadValue,
+        Self::BadBound,
+        Self::ControlCharacter,
+        Self::Duplicate,
+        Self::NegativeGauge,
+        Self::NotUtf8,
+    ];
+
+    /// The value of the label `reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadLine => "bad_line",
+            Self::BadName => "bad_name",
+            Self::BadValue => "bad_value",
+            Self::BadBound => "bad_bound",
+            Self::ControlCharacter => "control_character",
+            Self::Duplicate => "duplicate",
+            Self::NegativeGauge => "negative_gauge",
+            Self::NotUtf8 => "not_utf8",
+        }
+    }
+}
+
+/// Takes an answer apart.
+pub fn decode(body: &[u8]) -> Answer<'_> {
+    let mut decoder = Decoder::default();
+    decoder.answer.samples.reserve(body.len() / TYPICAL_LINE);
+    decoder.seen.reserve(body.len() / TYPICAL_LINE);
+    match str::from_utf8(body) {
+        Ok(text) => text.split('\n').for_each(|line| decoder.take(Ok(line))),
+        Err(_) => body
+            .split(|&byte| byte == b'\n')
+            .for_each(|line| decoder.take(str::from_utf8(line))),
+    }
+    decoder.answer
+}
+
+/// Bytes of a line that tells of one bin.
+const TYPICAL_LINE: usize = 120;
+
+#[derive(Default)]
+struct Decoder<'a> {
+    answer: Answer<'a>,
+    seen: HashSet<&'a str, RandomState>,
+    /// Bounds that were read before; a service has few, and many stats for each.
+    bounds: Vec<(&'a str, Bound)>,
+}
+
+/// Bounds that are kept; any more are read each time.
+const KEPT_BOUNDS: usize = 64;
+
+impl<'a> Decoder<'a> {
+    fn take(&mut self, line: Result<&'a str, Utf8Error>) {
+        if line == Ok("") {
+            return;
+        }
+        let taken = line
+            .map_err(|_| DropReason::NotUtf8)
+            .and_then(|line| self.line(line));
+        if let Err(reason) = taken {
+            *self.answer.dropped.entry(reason).or_default() += 1;
+        }
+    }
+
+    fn line(&mut self, line: &'a str) -> Result<(), DropReason> {
+        let (name, value) = name_and_value(line).ok_or(DropReason::BadLine)?;
+        self.answer.readable += 1;
+        if let Some((stat_prefix, stat)) = envoy_stat(name) {
+            let value = match stat {
+                EnvoyStat::RequestsActive => gauge(value)?,
+                EnvoyStat::ResetsSent => whole(value)?,
+            };
+            if !self.seen.insert(name) {
+                return Err(DropReason::Duplicate);
+            }
+            self.answer.envoy.push(EnvoySample {
+                stat_prefix,
+                stat,
+                value,
+            });
+            return Ok(());
+        }
+        let Some(own) = name.strip_prefix(catalog::ENVOY_NAMESPACE) else {
+            return Ok(());
+        };
+        let mut decoded = match stat_name::decode(own) {
+            Ok(decoded) => decoded,
+            Err(DecodeError::UnknownStat) => return Ok(()),
+            Err(_) => return Err(DropReason::BadName),
+        };
+        let value = match decoded.stat.kind {
+            StatKind::Histogram => return Ok(()),
+            StatKind::Counter => whole(value)?,
+            StatKind::Gauge => gauge(value)?,
+        };
+        // Only an escape can stand for a control character.
+        let is_control = |text: &Cow<'_, str>| text.contains(|c: char| c.is_control());
+        if own.contains('%') && decoded.values.iter().any(is_control) {
+            return Err(DropReason::ControlCharacter);
+        }
+        let bound = match decoded.stat.labels.last() {
+            Some(&LE) => Some(
+                self.bound(decoded.values.pop())
+                    .ok_or(DropReason::BadBound)?,
+            ),
+            _ => None,
+        };
+        if !self.seen.insert(name) {
+            return Err(DropReason::Duplicate);
+        }
+        self.answer.samples.push(Sample {
+            stat: decoded.stat,
+            metric: decoded.metric,
+            values: decoded.values,
+            bound,
+            value,
+        });
+        Ok(())
+    }
+
+    fn bound(&mut self, le: Option<Cow<'a, str>>) -> Option<Bound> {
+        // The codec never unescapes a bound.
+        let Some(Cow::Borrowed(text)) = le else {
+            return None;
+        };
+        if let Some((_, bound)) = self.bounds.iter().find(|(known, _)| *known == text) {
+            return Some(*bound);
+        }
+        let bound = bound(text)?;
+        if self.bounds.len() < KEPT_BOUNDS {
+            self.bounds.push((text, bound));
+        }
+        Some(bound)
+    }
+}
+
+/// Parted at the first `": "`; our names hold no space, so the first space
+/// almost always is the one.
+fn name_and_value(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once(' ')?;
+    match name.strip_suffix(':') {
+        Some(name) => Some((name, value)),
+        None => line.split_once(": "),
+    }
+}
+
+fn envoy_stat(name: &str) -> Option<(&str, EnvoyStat)> {
+    let (stat_prefix, stat) = name.strip_prefix("http.")?.split_once('.')?;
+    let stat = match stat {
+        "downstream_rq_active" => EnvoyStat::RequestsActive,
+        "downstream_rq_tx_reset" => EnvoyStat::ResetsSent,
+        _ => return None,
+    };
+    Some((stat_prefix, stat))
+}
+
+/// Digits only: `u64::from_str` would also take a plus sign.
+fn whole(text: &str) -> Result<u64, DropReason> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(DropReason::BadValue);
+    }
+    text.parse().map_err(|_| DropReason::BadValue)
+}
+
+fn gauge(text: &str) -> Result<u64, DropReason> {
+    let value = whole(text)?;
+    if value > i64::MAX.unsigned_abs() {
+        return Err(DropReason::NegativeGauge);
+    }
+    Ok(value)
+}
+
+/// One spelling a bound: two would be two stats for the same bin.
+fn bound(text: &str) -> Option<Bound> {
+    if text == buckets::INFINITY {
+        return Some(Bound::Infinity);
+    }
+    let nanos = buckets::parse_seconds(text)?;
+    (buckets::spell_seconds(nanos.into()) == text).then_some(Bound::Nanoseconds(nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn dropped(body: &[u8]) -> Vec<(DropReason, u64)> {
+        decode(body).dropped.into_iter().collect()
+    }
+
+    #[test]
+    fn reads_stats_of_the_filter_and_of_envoy() {
+        let body = b"http.api.downstream_rq_active: 3\n\
+            wasmcustom.cache_hits_total.service=api.cache_type=redis: 8934\n";
+        let answer = decode(body);
+        assert_eq!(
+            answer.envoy,
+            [EnvoySample {
+                stat_prefix: "api",
+                stat: EnvoyStat::RequestsActive,
+                value: 3
+            }]
+        );
+        let [sample] = answer.samples.as_slice() else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(sample.stat, &catalog::CACHE_HITS);
+        assert_eq!(sample.values, ["api", "redis"]);
+        assert_eq!(sample.value, 8934);
+        assert!(answer.dropped.is_empty());
+    }
+
+    #[test]
+    fn passes_over_what_is_not_ours() {
+        let body = b"cluster.api.upstream_rq_total: 7\n\
+            wasmcustom.other_module_total: 1\n\
+            wasmcustom.other module: 1\n\
+            http.api.downstream_rq_time: No recorded values\n\
+            http.a.b.downstream_rq_active: 1\n\
+            wasmcustom.http_request_duration_ms.service=api.method=GET.path=/: P0(nan,1) P100(nan,9)\n";
+        let answer = decode(body);
+        assert!(answer.samples.is_empty() && answer.envoy.is_empty());
+        assert!(answer.dropped.is_empty());
+        assert_eq!(answer.readable, 6);
+    }
+
+    #[test]
+    fn drops_and_counts_each_kind_of_bad_line_and_keeps_its_neighbours() {
+        let ticks = "wasmcustom.gatemeter_filter_ticks_total.service";
+        for (line, reason) in [
+            (format!("{ticks}=api"), DropReason::BadLine),
+            (format!("{ticks}=api:5"), DropReason::BadLine),
+            ("wasmcustom.some name".to_owned(), DropReason::BadLine),
+            (format!("{ticks}=%41: 5"), DropReason::BadName),
+            (format!("{ticks}=a.b=c: 5"), DropReason::BadName),
+            (format!("{ticks}=api: "), DropReason::BadValue),
+            (format!("{ticks}=api: 5.0"), DropReason::BadValue),
+            (format!("{ticks}=api: +5"), DropReason::BadValue),
+            (format!("{ticks}=api: -5"), DropReason::BadValue),
+            (format!("{ticks}=api: 5 "), DropReason::BadValue),
+            (format!("{ticks}=api: 5\r"), DropReason::BadValue),
+            (
+                format!("{ticks}=api: 18446744073709551616"),
+                DropReason::BadValue,
+            ),
+            (format!("{ticks}=a%0Ab: 5"), DropReason::ControlCharacter),
+            (format!("{ticks}=a%7Fb: 5"), DropReason::ControlCharacter),
+            (
+                "wasmcustom.db_connections_idle.service=api: 18446744073709551596".to_owned(),
+                DropReason::NegativeGauge,
+            ),
+            (
+                "http.api.downstream_rq_active: 9223372036854775808".to_owned(),
+                DropReason::NegativeGauge,
+            ),
+            (
+                "wasmcustom.gatemeter_bucket_bound.service=api.le=1: 1".to_owned(),
+                DropReason::BadBound,
+            ),
+            (
+                "wasmcustom.gatemeter_bucket_bound.service=api.le=NaN: 1".to_owned(),
+                DropReason::BadBound,
+            ),
+            (
+                "http.good.downstream_rq_active: 8".to_owned(),
+                DropReason::Duplicate,
+            ),
+        ] {
+            let body = format!("http.good.downstream_rq_active: 7\n{line}\n{ticks}=good: 9\n");
+            let answer = decode(body.as_bytes());
+            let dropped: Vec<_> = answer.dropped.iter().map(|(r, n)| (*r, *n)).collect();
+            assert_eq!(dropped, [(reason, 1)], "{line:?}");
+            assert_eq!(answer.envoy.len(), 1, "{line:?}");
+            assert_eq!(answer.envoy[0].value, 7, "{line:?}");
+            assert_eq!(answer.samples.len(), 1, "{line:?}");
+        }
+        assert_eq!(
+            dropped(b"wasmcustom.x\xff: 1\nhttp.api.downstream_rq_active: 1\n"),
+            [(DropReason::NotUtf8, 1)]
+        );
+    }
+
+    #[test]
+    fn reads_bounds_in_nanoseconds_and_one_without() {
+        let body = b"wasmcustom.gatemeter_bucket_bound.service=api.le=2.5: 1\n\
+            wasmcustom.gatemeter_bucket_bound.service=b.le=2.5: 1\n\
+            wasmcustom.gatemeter_bucket_bound.service=api.le=+Inf: 1\n\
+            wasmcustom.gatemeter_filter_ticks_total.service=api: 1\n";
+        let answer = decode(body);
+        let bounds: Vec<_> = answer.samples.iter().map(|sample| sample.bound).collect();
+        let finite = Some(Bound::Nanoseconds(2_500_000_000));
+        assert_eq!(bounds, [finite, finite, Some(Bound::Infinity), None]);
+        assert_eq!(answer.samples[0].values, ["api"]);
+    }
+
+    #[test]
+    fn keeps_a_counter_that_is_nearly_worn_out() {
+        let body = b"wasmcustom.gatemeter_filter_ticks_total.service=api: 18446744073709551615\n";
+        assert_eq!(decode(body).samples[0].value, u64::MAX);
+    }
+
+    #[test]
+    fn asks_envoy_for_exactly_the_stats_that_are_read() {
+        let query = STATS_PATH.strip_prefix("/stats?filter=").unwrap();
+        let mut regex = String::new();
+        let mut rest = query.chars();
+        while let Some(c) = rest.next() {
+            if c == '%' {
+                let hex: String = rest.by_ref().take(2).collect();
+                regex.push(char::from(u8::from_str_radix(&hex, 16).unwrap()));
+            } else {
+                assert!(c.is_ascii_alphanumeric() || "._".contains(c), "{c}");
+                regex.push(c);
+            }
+        }
+        assert_eq!(
+            regex,
+            r"^wasmcustom\.|^http\.[^.]+\.downstream_rq_(active|tx_reset)$"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_to_samples_and_counted_drops(body: Vec<u8>) {
+            let _ = decode(&body);
+        }
+
+        #[test]
+        fn lines_like_ours_are_kept_or_counted(
+            lines in proptest::collection::vec(
+                "(wasmcustom\\.gatemeter_filter_ticks_total\\.service=|http\\.)[a-c%0A.=]{1,4}(\\.downstream_rq_active)?(: |:)?[0-9-]{0,21}",
+                0..20,
+            ),
+        ) {
+            let body = lines.join("\n");
+            let answer = decode(body.as_bytes());
+            let kept = answer.samples.len() + answer.envoy.len();
+            let dropped: u64 = answer.dropped.values().sum();
+            prop_assert!(kept + usize::try_from(dropped).unwrap() <= lines.len());
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The bridge between Envoy and Prometheus: reads the stats that the Gatemeter
+//! filter keeps in Envoy and serves them as metrics, in seconds, with HELP
+//! texts and the guide's buckets.
+//!
+//! # Layout
+//! In the order of the data path:
+//! - [`admin`]: one whole answer of Envoy's admin interface, or why not
+//! - [`decode`]: lines of `/stats` to samples
+//! - [`families`]: samples to metric families
+//! - [`scrape`]: one read at a time for all callers
+//! - [`own_scrapes`], [`own_metrics`]: what the bridge knows of itself
+//! - [`pages`]: which families stand on which page
+//! - [`exposition`]: families to text
+//! - [`negotiate`], [`server`]: HTTP
+//! - [`app`]: wiring; [`config`], [`cli`]: settings
+//! - [`explain`]: what a plugin configuration does, without any Envoy
+//!
+//! # Invariants
+//! - A page is whole or there is none.
+//! - `http_requests_total` summed over status equals the histogram's count for
+//!   each method and path, in every page.
+//! - A page never shows numbers from before its request.
+//! - No input panics the process; what is dropped is counted.
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod decode;
+pub mod explain;
+pub mod exposition;
+pub mod families;
+pub mod negotiate;
+pub mod own_metrics;
+pub mod own_scrapes;
+pub mod pages;
+pub mod scrape;
+pub mod server;

@@ -1,0 +1,214 @@
+//! What the bridge serves. GET and HEAD only; anything else is 405 with Allow.
+//!
+//! - `/`: a page for people, with links and the version
+//! - `/metrics`: all services and what concerns the operator; always 200, with
+//!   `gatemeter_up 0` while Envoy cannot be read
+//! - `/metrics/<service>`: the guide's metrics of one service; 404 where Envoy
+//!   has no such service, 503 while Envoy cannot be read
+//! - `/-/healthy`: 200 as long as the process serves
+//! - `/-/ready`: 200 if Envoy can be read now, else 503
+//!
+//! Pages are text 0.0.4 or OpenMetrics 1.0 by `Accept`, gzip by
+//! `Accept-Encoding`. The deadline of a read is
+//! `X-Prometheus-Scrape-Timeout-Seconds` less a margin. Nothing else of a
+//! request is looked at, its body is never read, and nothing of it is repeated
+//! in an answer.
+
+pub mod connections;
+mod held_body;
+
+use std::{
+    convert::Infallible,
+    io::Write as _,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State, rejection::PathRejection},
+    response::Response,
+    routing::get,
+};
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use hyper::{body::Incoming, service::Service as _};
+use hyper_util::service::TowerToHyperService;
+
+use self::held_body::HeldBody;
+use crate::{
+    exposition::Format,
+    negotiate::{self, Coding},
+    own_scrapes::{OwnScrapes, SCRAPE_HEADER},
+    pages::{NoPage, Pages, in_background},
+};
+
+/// Prometheus says with this header how long it waits.
+pub const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// The routes; `timeout` is the deadline of a read whose caller names none.
+pub fn router(pages: Pages, timeout: Duration) -> Router {
+    Router::new()
+        .route("/", get(landing))
+        .route("/metrics", get(metrics))
+        .route("/metrics/{service}", get(service_metrics))
+        .route(
+            "/-/healthy",
+            get(async || text(StatusCode::OK, "healthy\n")),
+        )
+        .route("/-/ready", get(ready))
+        .fallback(async || text(StatusCode::NOT_FOUND, "no such page; see /\n"))
+        .with_state(App { pages, timeout })
+}
+
+/// Answers one request, and counts it as open until the answer is handed over.
+pub async fn answer(
+    router: Router,
+    own_scrapes: OwnScrapes,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    // A proxy that adds the mark adds it behind what the client sent.
+    let marks = request.headers().get_all(SCRAPE_HEADER);
+    let guard = marks
+        .iter()
+        .next_back()
+        .and_then(|service| service.to_str().ok())
+        .and_then(|service| own_scrapes.open(service));
+    let mut response = TowerToHyperService::new(router).call(request).await?;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response.map(|body| Body::new(HeldBody::new(body, guard))))
+}
+
+#[derive(Clone)]
+struct App {
+    pages: Pages,
+    timeout: Duration,
+}
+
+async fn landing() -> Response {
+    const PAGE: &str = concat!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">",
+        "<meta name=\"viewport\" content=\"width=device-width\"><title>Gatemeter bridge</title></head>",
+        "<body><h1>Gatemeter bridge ",
+        env!("CARGO_PKG_VERSION"),
+        "</h1><p>Metrics of the services behind Envoy, for Prometheus.</p><ul>",
+        "<li><a href=\"/metrics\">/metrics</a>: all services</li>",
+        "<li>/metrics/&lt;service&gt;: one service, as the service itself would show it</li>",
+        "<li><a href=\"/-/healthy\">/-/healthy</a>: whether this process serves</li>",
+        "<li><a href=\"/-/ready\">/-/ready</a>: whether Envoy can be read</li>",
+        "</ul></body></html>\n"
+    );
+    let mut response = whole(StatusCode::OK, "text/html; charset=utf-8", PAGE.into());
+    response.headers_mut().insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
+    response
+}
+
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    let format = negotiate::format(&headers);
+    let page = app.pages.all(app.deadline(&headers), format).await;
+    exposition(page, format, &headers).await
+}
+
+async fn service_metrics(
+    State(app): State<App>,
+    service: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(Path(service)) = service else {
+        return text(StatusCode::NOT_FOUND, &line(&NoPage::UnknownService));
+    };
+    let format = negotiate::format(&headers);
+    let deadline = app.deadline(&headers);
+    match app.pages.service(service, deadline, format).await {
+        Ok(page) => exposition(page, format, &headers).await,
+        Err(error @ NoPage::UnknownService) => text(StatusCode::NOT_FOUND, &line(&error)),
+        Err(error @ NoPage::Unreadable(_)) => text(StatusCode::SERVICE_UNAVAILABLE, &line(&error)),
+    }
+}
+
+async fn ready(State(app): State<App>, headers: HeaderMap) -> Response {
+    match app.pages.ready(app.deadline(&headers)).await {
+        Ok(()) => text(StatusCode::OK, "ready\n"),
+        Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, &line(&error)),
+    }
+}
+
+impl App {
+    fn deadline(&self, headers: &HeaderMap) -> Instant {
+        let asked = headers
+            .get(TIMEOUT_HEADER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse().ok())
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .filter(|asked| !asked.is_zero());
+        let time = asked.map_or(self.timeout, |asked| {
+            // Whoever asks for less than two margins gets half of what it asks.
+            asked
+                .saturating_sub(MARGIN)
+                .max(asked / 2)
+                .min(LONGEST_READ)
+        });
+        Instant::now() + time
+    }
+}
+
+/// What is left of the scraper's time for the page and the way back.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// However long a scraper is ready to wait.
+const LONGEST_READ: Duration = Duration::from_mins(2);
+
+async fn exposition(page: String, format: Format, headers: &HeaderMap) -> Response {
+    let coding = negotiate::coding(headers);
+    let (body, coding) = match coding {
+        Coding::Identity => (Bytes::from(page), None),
+        Coding::Gzip => (in_background(move || gzip(&page)).await, Some("gzip")),
+    };
+    let mut response = whole(StatusCode::OK, format.content_type(), body);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::VARY,
+        HeaderValue::from_static("Accept, Accept-Encoding"),
+    );
+    if let Some(coding) = coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+    }
+    response
+}
+
+fn gzip(page: &str) -> Bytes {
+    let buffer = Vec::with_capacity(page.len() / 8);
+    let mut encoder = GzEncoder::new(buffer, Compression::fast());
+    // Writing to a Vec cannot fail.
+    let _ = encoder.write_all(page.as_bytes());
+    encoder.finish().unwrap_or_default().into()
+}
+
+fn line(error: &impl std::fmt::Display) -> String {
+    format!("{error}\n")
+}
+
+fn text(status: StatusCode, text: &str) -> Response {
+    let body = Bytes::copy_from_slice(text.as_bytes());
+    whole(status, "text/plain; charset=utf-8", body)
+}
+
+fn whole(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+    let length = HeaderValue::from(body.len());
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_LENGTH, length);
+    response
+}
