@@ -1,0 +1,39 @@
+//! Gatemeter on real Envoy: a room with real processes in it, a client that
+//! keeps its own books, and a comparison of the two.
+//!
+//! Nothing here knows how the filter or the bridge are made. They are files,
+//! found by [`artefact`], which refuses a missing or stale one.
+//!
+//! # Layout
+//!
+//! - [`room`] holds a test's processes, files and ports, and shows the logs of
+//!   a test that failed; [`process`] is one of them, [`port`] is a port that
+//!   nobody else gets, [`until`] waits with a limit.
+//! - [`envoy`] writes Envoy's configuration and starts it; [`bridge`],
+//!   [`demo`], [`store`] (Redis, PostgreSQL) and [`prometheus`] start the rest.
+//! - [`upstream`] is the service behind Envoy, which does what a request's
+//!   header tells it to.
+//! - [`client`] sends requests and writes each one down in a [`ledger`];
+//!   [`raw`] sends what no library would send; [`flood`] sends many.
+//! - [`scene`] is a service with all the traffic that a client can make on it.
+//! - [`shipped`] is the setup that ships, on free ports.
+//! - [`page`] reads a metrics page with a parser that we did not write.
+
+pub mod artefact;
+pub mod bridge;
+pub mod client;
+pub mod demo;
+pub mod envoy;
+pub mod flood;
+pub mod ledger;
+pub mod page;
+pub mod port;
+pub mod process;
+pub mod prometheus;
+pub mod raw;
+pub mod room;
+pub mod scene;
+pub mod shipped;
+pub mod store;
+pub mod until;
+pub mod upstream;
