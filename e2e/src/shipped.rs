@@ -37,6 +37,15 @@ impl Shipped {
     ///
     /// One does not start, or the configuration does not name a shipped port.
     pub async fn start(room: &mut Room) -> Result<Self> {
+        Self::start_with(room, |envoy| envoy).await
+    }
+
+    /// Starts them with a change to the text of `envoy/envoy.yaml`.
+    ///
+    /// # Errors
+    ///
+    /// One does not start, or the configuration does not name a shipped port.
+    pub async fn start_with(room: &mut Room, change: fn(String) -> String) -> Result<Self> {
         let demo = Demo::start(room, &Stores::default()).await?;
         let listeners = (0..SERVICES.len())
             .map(|_| Port::reserve())
@@ -48,6 +57,7 @@ impl Shipped {
             ports.push((UPSTREAMS + index, upstream.port()));
         }
         let config = moved(room, "envoy/envoy.yaml", "port_value: ", &ports)?;
+        std::fs::write(&config, change(std::fs::read_to_string(&config)?))?;
         envoy::run(room, &config, admin.address()).await?;
         let bridge = Bridge::start(room, admin.address(), bridge_port.address()).await?;
         Ok(Self {

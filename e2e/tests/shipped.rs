@@ -295,6 +295,28 @@ async fn a_stream_outlives_envoys_default_timeout() -> Result<()> {
     room.close()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_listed_sources_may_scrape_and_all_may_use_the_service() -> Result<()> {
+    const LOOPBACK: &str = "{address_prefix: 127.0.0.0, prefix_len: 8}";
+    const ELSEWHERE: &str = "{address_prefix: 192.0.2.0, prefix_len: 24}";
+    ensure!(
+        std::fs::read_to_string(workspace().join("envoy/envoy.yaml"))?.contains(LOOPBACK),
+        "envoy/envoy.yaml does not say {LOOPBACK}"
+    );
+    let mut room = Room::open()?;
+    let shipped = Shipped::start_with(&mut room, |text| text.replace(LOOPBACK, ELSEWHERE)).await?;
+    for service in SERVICES {
+        let listener = shipped.listener(service)?;
+        for path in ["/metrics", "/metrics?x=1"] {
+            let answer = get(listener, path).await?;
+            ensure!(answer.status == 403, "{service}{path}: {}", answer.status);
+        }
+        let answer = get(listener, "/healthz").await?;
+        ensure!(answer.status == 200, "{service}: {}", answer.status);
+    }
+    room.close()
+}
+
 /// Envoy's own Prometheus page shows the same labels by its `stats_tags`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envoys_own_page_shows_the_labels_too() -> Result<()> {
