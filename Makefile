@@ -1,0 +1,68 @@
+# The front door: `make help` says what there is. CI calls the same targets.
+SHELL := bash
+.DEFAULT_GOAL := help
+
+CARGO_DENY_VERSION := 0.20.2
+WASM_TARGET := wasm32-wasip1
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+MODULE := $(TARGET_DIR)/$(WASM_TARGET)/release/gatemeter_filter.wasm
+FILTER_CRATES := -p gatemeter-core -p gatemeter-filter
+# No crate is published: the documentation is for those who read the source, so
+# it shows private items and may link to them.
+RUSTDOC_LINTS := -D warnings -A rustdoc::private-intra-doc-links
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Build all, start the demo behind Envoy with bridge and Prometheus; Ctrl-C stops it
+	@scripts/run.sh
+
+.PHONY: tools
+tools: ## Fetch what is missing into .tools/ (Envoy, Prometheus, Redis, PostgreSQL, wrk)
+	@scripts/tools.sh
+
+.PHONY: wasm
+wasm: ## Build the filter: dist/gatemeter_filter.wasm
+	@scripts/tools.sh wasm
+	cargo build --release --locked --target $(WASM_TARGET) -p gatemeter-filter
+	cargo run --release --locked -q -p gatemeter-finish -- $(MODULE) dist/gatemeter_filter.wasm
+
+.PHONY: build
+build: wasm ## Build the filter, target/release/gatemeter-bridge and target/release/gatemeter-demo
+	cargo build --release --locked -p gatemeter-bridge -p gatemeter-demo
+
+.PHONY: test
+test: tools build ## Run every test, those on real Envoy, Prometheus, Redis and PostgreSQL too
+	cargo test --workspace --locked
+
+.PHONY: test-core
+test-core: ## Run the tests of the pure logic; needs no tools and no module
+	cargo test --locked -p gatemeter-core
+
+.PHONY: lint
+lint: ## Check formatting, clippy, rustdoc, licences and sources
+	@scripts/tools.sh wasm
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --locked --target $(WASM_TARGET) $(FILTER_CRATES) -- -D warnings
+	RUSTDOCFLAGS='$(RUSTDOC_LINTS)' cargo doc --workspace --no-deps --document-private-items --locked
+	@scripts/deny.sh
+
+.PHONY: lint-tools
+lint-tools: ## Install what lint needs beyond Rust (cargo-deny) into .tools/
+	@[[ "$$(.tools/bin/cargo-deny --version 2>/dev/null)" == *' $(CARGO_DENY_VERSION)' ]] || \
+	  cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+.PHONY: check
+check: lint test ## Everything that must pass before a change is merged
+
+.PHONY: clean
+clean: ## Remove what was built; .tools/ stays
+	cargo clean
+	rm -rf dist

@@ -1,0 +1,35 @@
+//! The four services of a small media gateway: api, discovery, playback and ingestion.
+//!
+//! They are the thing to measure: plain HTTP services which know nothing of
+//! metrics. What they do is real (a database behind a pool, a cache with a
+//! time to live, uploads on disk), and they say so in response headers that
+//! any service could send: `Cache-Status` (RFC 9211) and `X-Db-Pool` (an
+//! RFC 8941 dictionary).
+//!
+//! # Layout
+//!
+//! - [`cli`]: the flags and environment variables, checked into a [`Config`]
+//! - [`app`]: binds, prepares the database, serves until told to stop
+//! - `service`: which routes each service has, one file per service
+//! - `cache`: Redis, or a map in this process
+//! - `database`: SQLite, or PostgreSQL; the pool and what it says about itself
+//! - `reply`: errors and headers, the same for all four
+//!
+//! # Invariants
+//!
+//! - Nothing is left behind: the SQLite file and the uploads live in one
+//!   temporary folder that goes with the process.
+//! - Everything a client can make grow is bounded: bodies, delays, streams,
+//!   cache entries, bytes on disk.
+
+pub mod app;
+mod cache;
+pub mod cli;
+mod database;
+mod reply;
+mod service;
+
+pub use app::{Demo, StartError};
+pub use cli::Config;
+pub use database::UnsupportedScheme;
+pub use service::Service;

