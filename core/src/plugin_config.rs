@@ -1,9 +1,11 @@
-//! The plugin configuration: JSON as Envoy hands it over (a Struct or a
-//! StringValue), parsed once into what the filter needs.
+//! The plugin configuration, parsed once into what the filter needs: JSON,
+//! which Envoy hands over from a StringValue, or an encoded Struct.
 //!
 //! Unknown keys are errors. All errors are found in one go; each names the
 //! key, the value and what is accepted. Nothing of a refused configuration is
 //! used.
+
+mod proto_struct;
 
 use std::fmt;
 
@@ -97,7 +99,8 @@ const LONGEST_NAME: usize = 64;
 const SHOWN_VALUE: usize = 120;
 
 impl PluginConfig {
-    /// Parses the bytes of a plugin configuration.
+    /// Parses the bytes of a plugin configuration: JSON or an encoded
+    /// `google.protobuf.Struct`.
     ///
     /// ```
     /// use gatemeter_core::plugin_config::PluginConfig;
@@ -112,7 +115,12 @@ impl PluginConfig {
     /// Everything that is wrong with it.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
-        let config = match serde_json::from_slice(json) {
+        let value = serde_json::from_slice(json).or_else(|error| {
+            proto_struct::decode(json)
+                .filter(|_| !json.is_empty())
+                .ok_or(error)
+        });
+        let config = match value {
             Ok(Value::Object(map)) => Self::from_map(&map, &mut errors),
             Ok(other) => {
                 errors.push(refuse(
@@ -225,7 +233,7 @@ impl Fields<'_> {
         let Some(value) = self.map.get(key) else {
             return default;
         };
-        // A Struct of Envoy knows only floating-point numbers.
+        // 500.0 is whole, too.
         let whole = value
             .as_f64()
             .filter(|number| number.fract() == 0.0)
@@ -337,8 +345,13 @@ impl Fields<'_> {
             self.refuse("buckets", value, accepted);
             return None;
         };
-        // The shortest text of the number is what was written.
-        let nanos = |item: &Value| buckets::parse_seconds(&item.as_number()?.to_string());
+        // The shortest text of the number is what was written. Envoy's YAML
+        // reader makes a string of a fraction in a Struct.
+        let nanos = |item: &Value| match item {
+            Value::Number(number) => buckets::parse_seconds(&number.to_string()),
+            Value::String(text) => buckets::parse_seconds(text),
+            _ => None,
+        };
         let bounds: Option<Vec<u64>> = items.iter().map(nanos).collect();
         let Some(bounds) = bounds else {
             self.refuse("buckets", value, accepted);

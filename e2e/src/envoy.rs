@@ -36,6 +36,7 @@ pub struct Service {
     name: String,
     form: Form,
     plugin: Value,
+    as_struct: bool,
     routes: Vec<Value>,
     port: Port,
 }
@@ -52,6 +53,7 @@ impl Service {
             name: name.to_owned(),
             form: Form::HttpFilter,
             plugin: json!({ "service": name, "exclude": ["/metrics"] }),
+            as_struct: false,
             routes: Vec::new(),
             port: Port::reserve()?,
         })
@@ -68,6 +70,13 @@ impl Service {
     #[must_use]
     pub fn plugin(mut self, key: &str, value: Value) -> Self {
         self.plugin[key] = value;
+        self
+    }
+
+    /// Hands the plugin configuration over as a Struct, not as JSON text.
+    #[must_use]
+    pub fn as_struct(mut self) -> Self {
+        self.as_struct = true;
         self
     }
 
@@ -405,6 +414,11 @@ const SIGNALS: [&str; 4] = [
 ];
 
 fn plugin(service: &Service, filter: &Path) -> Value {
+    let (kind, value) = if service.as_struct {
+        ("Struct", service.plugin.clone())
+    } else {
+        ("StringValue", Value::from(service.plugin.to_string()))
+    };
     json!({
         "name": format!("gatemeter-{}", service.name),
         "root_id": "",
@@ -414,8 +428,8 @@ fn plugin(service: &Service, filter: &Path) -> Value {
             "code": { "local": { "filename": filter } },
         },
         "configuration": {
-            "@type": "type.googleapis.com/google.protobuf.StringValue",
-            "value": service.plugin.to_string(),
+            "@type": format!("type.googleapis.com/google.protobuf.{kind}"),
+            "value": value,
         },
         "failure_policy": "FAIL_RELOAD",
     })

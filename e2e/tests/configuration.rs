@@ -25,10 +25,9 @@ fn validate(form: Form, key: &str, value: Value) -> Result<(bool, Vec<String>)> 
     Ok((output.status.success(), naming))
 }
 
-#[test]
-fn envoy_accepts_a_configuration_with_every_key() -> Result<()> {
-    let room = Room::open()?;
-    let service = Service::new("api")?
+/// A service with every key of the plugin configuration.
+fn with_every_key() -> Result<Service> {
+    Ok(Service::new("api")?
         .plugin(
             "routes",
             json!(["/api/content/:id", "/api/content/{id}/stream", "/ws/*"]),
@@ -45,12 +44,33 @@ fn envoy_accepts_a_configuration_with_every_key() -> Result<()> {
         )
         .plugin("strip", json!(["x-db-pool", "cache-status"]))
         .plugin("native_histogram", json!(true))
-        .plugin("flush_interval_ms", json!(250));
+        .plugin("flush_interval_ms", json!(250)))
+}
+
+#[test]
+fn envoy_accepts_a_configuration_with_every_key_as_text_and_as_struct() -> Result<()> {
+    let room = Room::open()?;
+    for service in [with_every_key()?, with_every_key()?.as_struct()] {
+        let output = Setup::new()?.service(service).validate(&room)?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    room.close()
+}
+
+#[test]
+fn a_wrong_struct_is_refused_like_wrong_text() -> Result<()> {
+    let room = Room::open()?;
+    let service = with_every_key()?.as_struct().plugin("max_series", json!(0));
     let output = Setup::new()?.service(service).validate(&room)?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success(), "accepted: {log}");
     ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+        log.contains("max_series: 0; expected a whole number from 1 to"),
+        "{log}"
     );
     room.close()
 }

@@ -69,6 +69,22 @@ fn reads_every_key() {
 }
 
 #[test]
+fn a_bound_may_be_a_string_as_envoys_yaml_reader_makes_it() {
+    let config = PluginConfig::parse(br#"{"service": "api", "buckets": ["0.005", 1]}"#).unwrap();
+    assert_eq!(config.buckets.bounds(), [5_000_000, 1_000_000_000]);
+}
+
+/// `{service: api, max_series: 500}` as Envoy encodes a Struct.
+#[test]
+fn reads_a_struct_as_envoy_encodes_it() {
+    let bytes = b"\x0a\x10\x0a\x07service\x12\x05\x1a\x03api\
+        \x0a\x17\x0a\x0amax_series\x12\x09\x11\0\0\0\0\0\x40\x7f\x40";
+    let config = PluginConfig::parse(bytes).unwrap();
+    assert_eq!(config.service, "api");
+    assert_eq!(config.max_series, 500);
+}
+
+#[test]
 fn each_error_names_the_key_the_value_and_what_is_accepted() {
     for (json, message) in [
         (
