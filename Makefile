@@ -41,6 +41,11 @@ test: tools build ## Run every test, those on real Envoy, Prometheus, Redis and 
 test-core: ## Run the tests of the pure logic; needs no tools and no module
 	cargo test --locked -p gatemeter-core
 
+.PHONY: bench
+bench: wasm ## Measure what a request costs Envoy, beside its own logger; prints a table
+	@scripts/tools.sh envoy wrk
+	@scripts/bench.py
+
 .PHONY: lint
 lint: ## Check formatting, clippy, rustdoc, licences and sources
 	@scripts/tools.sh wasm
