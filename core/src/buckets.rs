@@ -147,7 +147,9 @@ pub fn parse_seconds(text: &str) -> Option<u64> {
     } else {
         digits.parse().ok()?
     };
-    let shift = 9 + exponent - i32::try_from(fraction.len()).ok()?;
+    let shift = 9_i32
+        .checked_add(exponent)?
+        .checked_sub(i32::try_from(fraction.len()).ok()?)?;
     let scale = 10_u128.checked_pow(shift.unsigned_abs())?;
     let nanos = if shift >= 0 {
         value.checked_mul(scale)?
@@ -232,6 +234,8 @@ mod tests {
             "inf",
             "0x1",
             "1 ",
+            "1e2147483647",
+            "1.0e-2147483648",
         ] {
             assert_eq!(parse_seconds(text), None, "{text}");
         }

@@ -111,7 +111,7 @@ impl Response {
 impl Exchange {
     /// An exchange begins.
     pub fn start(recorder: &mut Recorder, host: &impl Stream) -> Self {
-        recorder.active(1);
+        recorder.begin();
         let started = host.now().map_err(|error| recorder.failed(error)).ok();
         Self {
             started,
@@ -194,12 +194,12 @@ impl Exchange {
             return;
         }
         self.open = false;
-        recorder.active(-1);
         if !self.counted {
             let nanos = self.elapsed(recorder, host);
             let status = self.response.unwrap_or(Status::OTHER);
             self.count(recorder, host, status, nanos);
         }
+        recorder.end(host);
     }
 
     fn count(&mut self, recorder: &mut Recorder, host: &impl Stream, status: Status, nanos: u64) {

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::catalog::StatKind;
-use crate::header_map;
 use crate::host::{Failed, Headers, HostCall, MetricId, Property, Stats, Stream};
 
 /// What all workers of one proxy share.
@@ -22,6 +21,8 @@ struct Shared {
     calls: RefCell<HashMap<&'static str, u64>>,
 }
 
+type BeforeWrite = Box<dyn FnMut(&FakeProxy)>;
+
 /// One worker of the proxy and the exchange it works on.
 #[derive(Clone, Default)]
 pub(crate) struct FakeProxy {
@@ -30,6 +31,7 @@ pub(crate) struct FakeProxy {
     maps: Rc<RefCell<HashMap<&'static str, Vec<u8>>>>,
     properties: Rc<RefCell<HashMap<&'static str, Vec<u8>>>>,
     removed: Rc<RefCell<Vec<String>>>,
+    before_write: Rc<RefCell<Option<BeforeWrite>>>,
 }
 
 impl FakeProxy {
@@ -50,7 +52,7 @@ impl FakeProxy {
             .iter()
             .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
             .collect();
-        let map = header_map::serialize(&pairs);
+        let map = serialize(&pairs);
         self.maps.borrow_mut().insert(name_of(which), map);
     }
 
@@ -69,6 +71,12 @@ impl FakeProxy {
 
     pub(crate) fn fail(&self, call: HostCall) {
         self.shared.failing.borrow_mut().insert(call.as_str());
+    }
+
+    /// Runs something before each write of shared data by this worker, as
+    /// another worker may.
+    pub(crate) fn before_each_write(&self, run: impl FnMut(&Self) + 'static) {
+        *self.before_write.borrow_mut() = Some(Box::new(run));
     }
 
     pub(crate) fn heal(&self) {
@@ -166,6 +174,9 @@ impl Stats for FakeProxy {
 
     fn set_shared_data(&self, key: &str, value: &[u8], token: u32) -> Result<bool, Failed> {
         self.enter(HostCall::SetSharedData)?;
+        if let Some(run) = self.before_write.borrow_mut().as_mut() {
+            run(self);
+        }
         let mut data = self.shared.data.borrow_mut();
         let stored = data.get(key).map_or(0, |(_, cas)| *cas);
         if token != 0 && token != stored {
@@ -198,4 +209,22 @@ impl Stream for FakeProxy {
         self.enter(HostCall::Property)?;
         Ok(self.properties.borrow().get(property.path()).cloned())
     }
+}
+
+/// A header map as a host serializes it.
+pub(crate) fn serialize(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap().to_le_bytes();
+    let count = u32::try_from(pairs.len()).unwrap();
+    let mut out = count.to_le_bytes().to_vec();
+    for (name, value) in pairs {
+        out.extend(length(name));
+        out.extend(length(value));
+    }
+    for (name, value) in pairs {
+        out.extend_from_slice(name);
+        out.push(0);
+        out.extend_from_slice(value);
+        out.push(0);
+    }
+    out
 }

@@ -51,24 +51,6 @@ impl<'a> Iterator for HeaderMap<'a> {
     }
 }
 
-/// Serializes pairs as a host does; for fakes and benchmarks.
-pub fn serialize(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
-    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let count = u32::try_from(pairs.len()).unwrap_or(u32::MAX);
-    let mut out = count.to_le_bytes().to_vec();
-    for (name, value) in pairs {
-        out.extend(length(name));
-        out.extend(length(value));
-    }
-    for (name, value) in pairs {
-        out.extend_from_slice(name);
-        out.push(0);
-        out.extend_from_slice(value);
-        out.push(0);
-    }
-    out
-}
-
 fn split_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<4>()?;
     Some((u32::from_le_bytes(*head), rest))
@@ -83,6 +65,7 @@ fn split_text(bytes: &[u8], length: u32) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::serialize;
     use proptest::prelude::*;
 
     #[test]

@@ -12,10 +12,11 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::buckets::{self, Buckets};
-use crate::catalog::REQUEST_DURATION_BIN;
+use crate::labels::{Method, Status};
 use crate::path_label::{PathLabeller, PathRule, RouteTable, Template};
+use crate::recorder::request_name_fits;
 use crate::signals::Signal;
-use crate::stat_name;
+use crate::stat_name::MAX_LENGTH;
 
 /// What the filter does for one service.
 #[derive(Clone, Debug)]
@@ -434,15 +435,15 @@ impl Fields<'_> {
     /// A template whose longest stat name is beyond the limit would always
     /// overflow; better to say so at once.
     fn labels_fit(&mut self, service: &str, routes: &RouteTable, buckets: &Buckets) {
-        let bin = (0..buckets.bins()).map(|bin| buckets.spelled(bin));
-        let longest = bin.max_by_key(String::len).unwrap_or_default();
         for template in routes.templates() {
-            let values = [service, "CONNECT", template.label(), "_OTHER", &longest];
-            if let Err(error) = stat_name::encode(&REQUEST_DURATION_BIN, &values) {
+            let label = template.label();
+            if !request_name_fits(service, Method::CONNECT, label, Status::OTHER, buckets) {
                 self.problem(
                     "routes".to_owned(),
-                    &Value::from(template.label()),
-                    &format!("makes a {error}; expected a shorter path"),
+                    &Value::from(label),
+                    &format!(
+                        "makes a stat name of more than {MAX_LENGTH} bytes; expected a shorter path"
+                    ),
                 );
             }
         }

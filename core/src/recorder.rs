@@ -24,7 +24,7 @@ use crate::signals::{Signal, cache_status, pool};
 
 pub use admission::RESERVE;
 pub(crate) use paths::{PathId, RequestPath};
-pub use scalars::DOWNSTREAM_RESET;
+pub use series::request_name_fits;
 
 use admission::{Admission, Fingerprint, Room};
 use paths::Paths;
@@ -129,9 +129,15 @@ impl Recorder {
         self.recorded(host);
     }
 
-    /// An exchange begins (1) or ends (-1).
-    pub(crate) fn active(&mut self, change: i64) {
-        self.scalars.active(change);
+    /// An exchange begins.
+    pub(crate) fn begin(&mut self) {
+        self.scalars.active(1);
+    }
+
+    /// An exchange ends.
+    pub(crate) fn end(&mut self, host: &impl Stats) {
+        self.scalars.active(-1);
+        self.recorded(host);
     }
 
     pub(crate) fn look_up(&mut self, path: &[u8]) -> RequestPath {
@@ -196,6 +202,7 @@ impl Recorder {
                     scalars.db_idle.set(idle);
                 }
             }),
+            Signal::ServerTiming => Ok(()),
         };
         if read.is_err() {
             self.scalars.signal_errors.add(signal as usize);

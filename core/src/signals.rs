@@ -15,17 +15,20 @@ pub enum Signal {
     CacheStatus,
     /// `X-Db-Pool`, a dictionary of structured fields (RFC 9651).
     DbPool,
+    /// `Server-Timing`; nothing is read from it, but it can be hidden.
+    ServerTiming,
 }
 
 impl Signal {
     /// Every signal, in the order of the variants.
-    pub const ALL: [Self; 2] = [Self::CacheStatus, Self::DbPool];
+    pub const ALL: [Self; 3] = [Self::CacheStatus, Self::DbPool, Self::ServerTiming];
 
     /// Name of the header in lower case, as HTTP/2 and Envoy spell it.
     pub const fn header(self) -> &'static str {
         match self {
             Self::CacheStatus => "cache-status",
             Self::DbPool => "x-db-pool",
+            Self::ServerTiming => "server-timing",
         }
     }
 
@@ -35,6 +38,7 @@ impl Signal {
         match name.len() {
             12 if name == b"cache-status" => Some(Self::CacheStatus),
             9 if name == b"x-db-pool" => Some(Self::DbPool),
+            13 if name == b"server-timing" => Some(Self::ServerTiming),
             _ => None,
         }
     }

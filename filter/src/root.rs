@@ -48,6 +48,8 @@ impl Root {
             .configure(&Proxy)
             .map_err(|error| describe(&error))?;
         host::set_tick_period(interval).map_err(|error| describe(&error))?;
+        // Were a root ever configured twice, nothing counted so far is lost.
+        self.with_recorder(|recorder| recorder.close(&Proxy));
         self.recorder = Some(Rc::new(RefCell::new(recorder)));
         Ok(())
     }

@@ -295,6 +295,44 @@ fn signal_headers_are_read_and_the_listed_ones_removed() {
 }
 
 #[test]
+fn a_header_that_is_not_read_can_be_hidden_too() {
+    let mut service = Service::new(r#"{"service": "api", "strip": ["Server-Timing"]}"#);
+    let mut exchange = service.start();
+    service.request(&mut exchange, "GET", "/a");
+    let headers = [
+        (":status", "200"),
+        ("server-timing", "db;dur=1, ="),
+        ("x-db-pool", "active=1"),
+    ];
+    service.respond(&mut exchange, &headers);
+    assert_eq!(service.proxy.removed(), ["server-timing"]);
+    service.end(exchange);
+    assert_eq!(
+        service.stat("gatemeter_signal_errors_total.service=api.signal=server-timing"),
+        0
+    );
+}
+
+#[test]
+fn an_exchange_that_outlives_its_root_is_still_counted_and_closed() {
+    let mut service = Service::api();
+    let mut exchange = service.start();
+    service.request(&mut exchange, "GET", "/ws");
+    service.respond(&mut exchange, &[(":status", "101")]);
+    service.recorder.close(&service.proxy);
+    assert_eq!(
+        service.proxy.stat("active_connections.service=api"),
+        Some(1)
+    );
+    exchange.on_log(&mut service.recorder, &service.proxy);
+    exchange.on_end(&mut service.recorder, &service.proxy);
+    assert_eq!(
+        service.proxy.stat("active_connections.service=api"),
+        Some(0)
+    );
+}
+
+#[test]
 fn signal_headers_of_a_request_move_nothing() {
     let mut service = Service::api();
     let mut exchange = service.start();

@@ -161,7 +161,7 @@ fn each_error_names_the_key_the_value_and_what_is_accepted() {
         ),
         (
             r#"{"service": "api", "strip": ["server"]}"#,
-            r#"strip[0]: "server"; expected one of the signal headers cache-status, x-db-pool"#,
+            r#"strip[0]: "server"; expected one of the signal headers cache-status, x-db-pool, server-timing"#,
         ),
         (
             r#"{"service": "api", "native_histogram": 1}"#,
@@ -205,7 +205,7 @@ fn a_template_that_makes_too_long_a_name_is_refused() {
     );
     let message = error(&json);
     assert!(message.starts_with("routes: \"/xxx"), "{message}");
-    assert!(message.contains("expected at most 512"), "{message}");
+    assert!(message.contains("more than 512 bytes"), "{message}");
 }
 
 proptest! {

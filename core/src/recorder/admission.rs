@@ -16,10 +16,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::host::{Failed, HostCall, Stats};
 
 /// Label sets kept apart for what overflows, so that method and status of the
-/// overflow stay visible.
+/// overflow stay visible. The last of them takes what finds no other; it is
+/// never asked for.
 pub const RESERVE: u32 = 500;
 
-/// Lost races after which a set is refused rather than asked for again.
+/// Races lost in a row after which it counts as a failed host call.
 const TRIES: u32 = 64;
 
 /// Which part of the room a label set takes.
@@ -109,30 +110,19 @@ impl Admission {
         set: Fingerprint,
         room: Room,
     ) -> Result<bool, Failed> {
-        let mut taken = false;
-        for _ in 0..TRIES {
-            let (mut bucket, token) = self.bucket(host, set)?;
-            if set.is_in(&bucket) {
-                if taken {
-                    self.change(host, room, false)?;
-                }
-                return Ok(true);
-            }
-            if !taken {
-                taken = self.change(host, room, true)?;
-                if !taken {
-                    return Ok(false);
-                }
-            }
-            bucket.extend(set.0.to_be_bytes());
-            if host.set_shared_data(self.bucket_key(set), &bucket, token)? {
-                return Ok(true);
-            }
+        if self.knows(host, set)? {
+            return Ok(true);
         }
-        if taken {
+        if !self.change(host, room, true)? {
+            return Ok(false);
+        }
+        let noted = self.note(host, set);
+        // Another worker was quicker with the same set, or it could not be
+        // written: this place is not needed.
+        if noted != Ok(true) {
             self.change(host, room, false)?;
         }
-        Ok(false)
+        noted.map(|_| true)
     }
 
     /// Whether any worker has noted this.
@@ -140,16 +130,16 @@ impl Admission {
         Ok(what.is_in(&self.bucket(host, what)?.0))
     }
 
-    /// Lets all workers know of this.
-    pub(super) fn note(&self, host: &impl Stats, what: Fingerprint) -> Result<(), Failed> {
+    /// Lets all workers know of this; `false` where they do already.
+    pub(super) fn note(&self, host: &impl Stats, what: Fingerprint) -> Result<bool, Failed> {
         for _ in 0..TRIES {
             let (mut bucket, token) = self.bucket(host, what)?;
             if what.is_in(&bucket) {
-                return Ok(());
+                return Ok(false);
             }
             bucket.extend(what.0.to_be_bytes());
             if host.set_shared_data(self.bucket_key(what), &bucket, token)? {
-                return Ok(());
+                return Ok(true);
             }
         }
         Err(Failed(HostCall::SetSharedData))
@@ -175,7 +165,7 @@ impl Admission {
             let mut counts = Counts::from_bytes(&bytes);
             let (count, most) = match room {
                 Room::Ordinary => (&mut counts.ordinary, self.max_series),
-                Room::Reserve => (&mut counts.reserve, RESERVE),
+                Room::Reserve => (&mut counts.reserve, RESERVE - 1),
             };
             if take && *count >= most {
                 return Ok(false);

@@ -11,9 +11,9 @@ use crate::plugin_config::{OTHER_CACHE, PluginConfig};
 use crate::signals::Signal;
 use crate::stat_name;
 
-/// Reasons of `http_responses_incomplete_total`: the value that the shipped
-/// access logger writes; see `catalog::RESPONSES_INCOMPLETE`.
-pub const DOWNSTREAM_RESET: &str = "downstream_reset";
+/// The one reason of `http_responses_incomplete_total` that Envoy's own access
+/// logger writes; see `catalog::RESPONSES_INCOMPLETE`.
+const DOWNSTREAM_RESET: &str = "downstream_reset";
 
 /// A stat of the host, defined on first use, and what is still to be pushed.
 #[derive(Clone, Debug)]
@@ -75,10 +75,22 @@ pub(super) struct Counters {
     service: Box<str>,
     values: Vec<Box<str>>,
     slots: Vec<Slot>,
+    /// How many of them appear at 0 before they are needed; the first ones.
+    shown: usize,
 }
 
 impl Counters {
-    fn new(stat: Stat, service: &str, values: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+    /// A counter without a label besides `service`; it appears at 0.
+    fn plain(stat: Stat, service: &str) -> Self {
+        Self::new(stat, service, [""; 0], 1)
+    }
+
+    fn new(
+        stat: Stat,
+        service: &str,
+        values: impl IntoIterator<Item = impl AsRef<str>>,
+        shown: usize,
+    ) -> Self {
         let values: Vec<Box<str>> = values
             .into_iter()
             .map(|value| value.as_ref().into())
@@ -89,6 +101,7 @@ impl Counters {
             service: service.into(),
             values,
             slots,
+            shown,
         }
     }
 
@@ -98,9 +111,8 @@ impl Counters {
         }
     }
 
-    /// Makes the first `count` of the counters appear at 0.
-    fn define(&mut self, host: &impl Stats, count: usize) -> Result<(), Failed> {
-        for (index, slot) in self.slots.iter_mut().enumerate().take(count) {
+    fn define(&mut self, host: &impl Stats) -> Result<(), Failed> {
+        for (index, slot) in self.slots.iter_mut().enumerate().take(self.shown) {
             let value = self.values.get(index).map(AsRef::as_ref);
             slot.define(host, self.stat.kind, || {
                 name(&self.stat, &self.service, value)
@@ -207,38 +219,54 @@ pub(super) struct Scalars {
 impl Scalars {
     pub(super) fn new(config: &PluginConfig) -> Self {
         let service = config.service.as_str();
-        let plain = |stat: Stat| Counters::new(stat, service, [""; 0]);
+        let plain = |stat: Stat| Counters::plain(stat, service);
         let mut cache_types: Vec<Box<str>> = Vec::new();
         let configured = config.cache_types.iter().map(|(_, label)| label.as_str());
-        for label in configured.chain([OTHER_CACHE]) {
+        for label in configured {
             if !cache_types.iter().any(|known| known.as_ref() == label) {
                 cache_types.push(label.into());
             }
+        }
+        // A type that nobody configured appears only if it is ever needed.
+        let configured = cache_types.len();
+        if !cache_types
+            .iter()
+            .any(|known| known.as_ref() == OTHER_CACHE)
+        {
+            cache_types.push(OTHER_CACHE.into());
         }
         Self {
             excluded: plain(catalog::EXCLUDED),
             internal_redirects: plain(catalog::INTERNAL_REDIRECTS),
             unparsed: plain(catalog::UNPARSED),
-            incomplete: Counters::new(catalog::RESPONSES_INCOMPLETE, service, [DOWNSTREAM_RESET]),
+            incomplete: Counters::new(
+                catalog::RESPONSES_INCOMPLETE,
+                service,
+                [DOWNSTREAM_RESET],
+                1,
+            ),
             overflows: plain(catalog::SERIES_OVERFLOWS),
             ticks: plain(catalog::TICKS),
             local_replies: Counters::new(
                 catalog::LOCAL_REPLIES,
                 service,
                 (0..=RESPONSE_FLAGS.len()).map(reason_label),
+                0,
             ),
             signal_errors: Counters::new(
                 catalog::SIGNAL_ERRORS,
                 service,
                 Signal::ALL.map(Signal::header),
+                0,
             ),
             errors: Counters::new(
                 catalog::FILTER_ERRORS,
                 service,
                 HostCall::ALL.map(HostCall::as_str),
+                0,
             ),
-            cache_hits: Counters::new(catalog::CACHE_HITS, service, &cache_types),
-            cache_misses: Counters::new(catalog::CACHE_MISSES, service, &cache_types),
+            cache_hits: Counters::new(catalog::CACHE_HITS, service, &cache_types, configured),
+            cache_misses: Counters::new(catalog::CACHE_MISSES, service, &cache_types, configured),
             db_active: Gauge::new(catalog::DB_ACTIVE, &[service]),
             db_idle: Gauge::new(catalog::DB_IDLE, &[service]),
             series: Gauge::new(catalog::SERIES, &[service]),
@@ -249,24 +277,34 @@ impl Scalars {
         }
     }
 
-    /// Makes families without labels and the configured cache types appear at
-    /// 0. Adds to nothing: Envoy configures a canary and every worker.
-    pub(super) fn define(&mut self, host: &impl Stats) -> Result<(), Failed> {
-        for counters in [
+    /// Every list of counters; one that is missing here reaches no page.
+    fn counters(&mut self) -> [&mut Counters; 11] {
+        [
             &mut self.excluded,
             &mut self.internal_redirects,
             &mut self.unparsed,
             &mut self.incomplete,
             &mut self.overflows,
             &mut self.ticks,
-        ] {
-            counters.define(host, 1)?;
+            &mut self.local_replies,
+            &mut self.signal_errors,
+            &mut self.cache_hits,
+            &mut self.cache_misses,
+            &mut self.errors,
+        ]
+    }
+
+    fn gauges(&mut self) -> [&mut Gauge; 3] {
+        [&mut self.db_active, &mut self.db_idle, &mut self.series]
+    }
+
+    /// Makes families without labels and the configured cache types appear at
+    /// 0. Adds to nothing: Envoy configures a canary and every worker.
+    pub(super) fn define(&mut self, host: &impl Stats) -> Result<(), Failed> {
+        for counters in self.counters() {
+            counters.define(host)?;
         }
-        // The last type, `other`, appears only if it is ever needed.
-        let configured = self.cache_types.len().saturating_sub(1);
-        self.cache_hits.define(host, configured)?;
-        self.cache_misses.define(host, configured)?;
-        for gauge in [&mut self.db_active, &mut self.db_idle, &mut self.series] {
+        for gauge in self.gauges() {
             gauge.define(host)?;
         }
         let name = &self.active_name;
@@ -291,21 +329,10 @@ impl Scalars {
     pub(super) fn push(&mut self, host: &impl Stats) {
         let mut failures: Vec<Failed> = Vec::new();
         let mut failed = |error| failures.push(error);
-        for counters in [
-            &mut self.excluded,
-            &mut self.internal_redirects,
-            &mut self.unparsed,
-            &mut self.overflows,
-            &mut self.ticks,
-            &mut self.local_replies,
-            &mut self.signal_errors,
-            &mut self.cache_hits,
-            &mut self.cache_misses,
-            &mut self.errors,
-        ] {
+        for counters in self.counters() {
             counters.push(host, &mut failed);
         }
-        for gauge in [&mut self.db_active, &mut self.db_idle, &mut self.series] {
+        for gauge in self.gauges() {
             if let Err(error) = gauge.push(host) {
                 failed(error);
             }

@@ -19,7 +19,7 @@ use crate::catalog::{
 };
 use crate::host::{Failed, Stats};
 use crate::labels::{Method, Status};
-use crate::stat_name::{self, MAX_LENGTH};
+use crate::stat_name;
 
 /// The labels of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,23 +90,8 @@ impl SeriesTable {
         self.index.get(&set.key()).copied()
     }
 
-    /// Whether the longest name of this set is within the limit.
     pub(super) fn fits(&self, method: Method, path: &str, status: Status) -> bool {
-        let values = [
-            &self.service,
-            method.as_str(),
-            path,
-            status.label().as_str(),
-            "",
-        ]
-        .map(str::to_owned);
-        let values: Vec<&str> = values.iter().map(String::as_str).collect();
-        let longest_bound = (0..self.buckets.bins())
-            .map(|bin| self.buckets.spelled(bin).len())
-            .max()
-            .unwrap_or(0);
-        stat_name::encode(&REQUEST_DURATION_BIN, &values)
-            .is_ok_and(|name| name.len() + longest_bound <= MAX_LENGTH)
+        request_name_fits(&self.service, method, path, status, &self.buckets)
     }
 
     pub(super) fn add(&mut self, set: Set) -> usize {
@@ -213,6 +198,22 @@ impl SeriesTable {
             stat_name::encode(&REQUEST_DURATION_SUM, &labels).ok()
         })
     }
+}
+
+/// Whether the longest stat name of such a request is within
+/// [`stat_name::MAX_LENGTH`]; one whose name is longer counts as overflow.
+pub fn request_name_fits(
+    service: &str,
+    method: Method,
+    path: &str,
+    status: Status,
+    buckets: &Buckets,
+) -> bool {
+    let bounds = (0..buckets.bins()).map(|bin| buckets.spelled(bin));
+    let longest = bounds.max_by_key(String::len).unwrap_or_default();
+    let status = status.label();
+    let values = [service, method.as_str(), path, status.as_str(), &longest];
+    stat_name::encode(&REQUEST_DURATION_BIN, &values).is_ok()
 }
 
 #[cfg(test)]

@@ -209,11 +209,11 @@ fn the_overflow_keeps_method_and_status_until_its_reserve_is_used_up() {
     recorder.tick(&proxy);
     let sets = requests(&proxy);
     let reserve = usize::try_from(RESERVE).unwrap();
-    // The first set, the reserve, and the one that takes the rest.
-    assert_eq!(sets.len(), 1 + reserve + 1);
+    // The first set, and the reserve, the last of which takes the rest.
+    assert_eq!(sets.len(), 1 + reserve);
     let rest = format!("method={OTHER}.path=_OVERFLOW.status={OTHER}");
     let rest = sets.iter().find(|(set, _)| *set == rest).unwrap();
-    assert_eq!(rest.1, 3 * 400 - 1 - u64::from(RESERVE));
+    assert_eq!(rest.1, 3 * 400 - 1 - (u64::from(RESERVE) - 1));
     assert_eq!(total(&proxy), 1 + 3 * 400);
 }
 
@@ -342,9 +342,56 @@ fn without_shared_data_requests_are_counted_under_overflow() {
         let mut recorder = api(&proxy);
         proxy.fail(call);
         send(&mut recorder, &proxy, "GET", "/a", 200, 5);
-        send(&mut recorder, &proxy, "GET", "/b", 404, 5);
         recorder.tick(&proxy);
-        assert_eq!(total(&proxy), 2, "{call:?}");
+        let rest = format!("method={OTHER}.path=_OVERFLOW.status={OTHER}");
+        assert_eq!(requests(&proxy), [(rest, 1)], "{call:?}");
+    }
+}
+
+#[test]
+fn a_place_is_given_back_when_another_worker_wrote_the_same_set_first() {
+    let proxy = FakeProxy::default();
+    let json = r#"{"service": "api", "max_series": 2}"#;
+    let mut first = recorder(&proxy, json);
+    let other = proxy.worker();
+    let mut second = recorder(&other, json);
+    // The first worker has taken its place and is about to write the set.
+    let mut writes = 0;
+    let (sender, counted) = std::sync::mpsc::channel();
+    proxy.before_each_write(move |_| {
+        writes += 1;
+        if writes == 2 {
+            send(&mut second, &other, "GET", "/a", 200, 0);
+            second.tick(&other);
+            sender.send(()).unwrap();
+        }
+    });
+    send(&mut first, &proxy, "GET", "/a", 200, 0);
+    assert!(counted.try_recv().is_ok(), "the second worker came between");
+    send(&mut first, &proxy, "GET", "/b", 200, 0);
+    send(&mut first, &proxy, "GET", "/c", 200, 0);
+    first.tick(&proxy);
+    assert_eq!(proxy.stat("gatemeter_series.service=api"), Some(2));
+    assert_eq!(
+        requests(&proxy),
+        [
+            ("method=GET.path=/a.status=200".to_owned(), 2),
+            ("method=GET.path=/b.status=200".to_owned(), 1),
+            ("method=GET.path=_OVERFLOW.status=200".to_owned(), 1),
+        ]
+    );
+}
+
+#[test]
+fn every_configured_cache_type_is_shown_at_zero_also_one_named_other() {
+    let proxy = FakeProxy::default();
+    recorder(
+        &proxy,
+        r#"{"service": "api", "cache": {"types": {"a": "other", "z": "redis"}}}"#,
+    );
+    for cache_type in ["other", "redis"] {
+        let name = format!("cache_hits_total.service=api.cache_type={cache_type}");
+        assert_eq!(proxy.stat(&name), Some(0), "{name}");
     }
 }
 
