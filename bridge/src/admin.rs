@@ -2,9 +2,10 @@
 //!
 //! Decides what counts as a whole answer, and refuses everything else: another
 //! status than 200, a compressed or non-text body, one that ends early
-//! (RFC 9112 §8), is too large, or comes after the deadline. It sends its own
-//! Accept header, never a caller's: since 1.38 Envoy answers in protobuf if
-//! that is offered. Each read has its own connection, so a restarted Envoy is
+//! (RFC 9112 §8), whose end only the connection marks (Envoy always sends a
+//! length or chunks, so that a cut answer shows), is too large, or comes after
+//! the deadline. It sends its own Accept header, never a caller's: since 1.38
+//! Envoy answers in protobuf if that is offered. Each read has its own connection, so a restarted Envoy is
 //! met at the next read without a stale connection in between. Redirects are
 //! not followed.
 
@@ -225,13 +226,17 @@ impl Admin {
         }
         refuse_other_content(&head.headers)?;
         let length = content_length(&head.headers);
+        if length.is_none() && !is_chunked(&head.headers) {
+            return Err(ReadError::Protocol(
+                "a body whose end is not marked; expected a length or chunks".to_owned(),
+            ));
+        }
         if length.is_some_and(|length| length > self.max_answer_bytes) {
             return Err(ReadError::TooLarge(self.max_answer_bytes));
         }
         Ok(AnswerHead {
             body,
             max_bytes: self.max_answer_bytes,
-            is_framed: length.is_some() || head.headers.contains_key(header::TRANSFER_ENCODING),
             _connection: driver,
         })
     }
@@ -241,8 +246,6 @@ impl Admin {
 struct AnswerHead {
     body: Incoming,
     max_bytes: u64,
-    /// Whether the end of the body is marked, by its length or in chunks.
-    is_framed: bool,
     /// Drives the connection; ends it when dropped.
     _connection: JoinSet<()>,
 }
@@ -260,11 +263,6 @@ impl AnswerHead {
                 return Err(ReadError::TooLarge(self.max_bytes));
             }
             body.extend_from_slice(&data);
-        }
-        // A body that ends with the connection has no mark of its end, but every
-        // line of Envoy ends in a line feed.
-        if !self.is_framed && body.last().is_some_and(|&byte| byte != b'\n') {
-            return Err(ReadError::Truncated);
         }
         Ok(body.freeze())
     }
@@ -302,6 +300,13 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
         .ok()?
         .parse()
         .ok()
+}
+
+/// Any other transfer coding also ends only with the connection (RFC 9112 §6.3).
+fn is_chunked(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::TRANSFER_ENCODING)
+        .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
 }
 
 fn of_hyper(error: &hyper::Error) -> ReadError {

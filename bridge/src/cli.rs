@@ -27,7 +27,7 @@ pub struct Cli {
     )]
     envoy_admin: Option<String>,
 
-    /// Address to serve on: HOST:PORT, :PORT for all interfaces [default: 127.0.0.1:9464]
+    /// Address to serve on: ADDRESS:PORT, or :PORT for all interfaces [default: 127.0.0.1:9464]
     #[arg(
         long = "web.listen-address",
         env = "GATEMETER_WEB_LISTEN_ADDRESS",

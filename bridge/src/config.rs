@@ -123,6 +123,12 @@ pub enum LogFormat {
 /// One thing that is wrong with the configuration.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ConfigError {
+    /// A name that no key or group can have.
+    #[error("{name:?}: unknown key; expected names without dots, in their groups")]
+    BadName {
+        /// The name as given, shortened.
+        name: String,
+    },
     /// A value that its key does not accept.
     #[error("{key}: {value:?}; expected {accepted}")]
     BadValue {
@@ -219,6 +225,12 @@ impl Settings {
             (Value::Mapping(mapping), _) if is_group => {
                 for (name, value) in mapping {
                     let name = scalar(name).unwrap_or_else(|| "?".to_owned());
+                    // Joined by dots it would pass for another key.
+                    if name.is_empty() || name.contains('.') {
+                        let name = shortened(&name);
+                        self.errors.push(ConfigError::BadName { name });
+                        continue;
+                    }
                     let dot = if path.is_empty() { "" } else { "." };
                     self.take(format!("{path}{dot}{name}"), value);
                 }

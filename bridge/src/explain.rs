@@ -9,11 +9,12 @@ mod budget;
 use std::fmt::Write as _;
 
 use gatemeter_core::{
-    catalog::{REQUEST_DURATION_BIN, REQUESTS},
-    labels::{Method, OTHER},
+    catalog::REQUESTS,
+    labels::{Method, OTHER, Status},
     path_label::{OVERFLOW, PathLabel, UNMATCHED},
     plugin_config::PluginConfig,
-    stat_name::{self, MAX_LENGTH},
+    recorder::request_name_fits,
+    stat_name::MAX_LENGTH,
 };
 
 pub use budget::Budget;
@@ -47,7 +48,10 @@ pub fn explain(config: &PluginConfig, method: &str, path: &str) -> String {
     };
     let method = known.as_str();
     say("method", method, &method_why);
-    let (label, why) = if fits(config, method, &label) {
+    // Every status that a client can see has three digits.
+    let status = Status::new(b"200");
+    let fits = request_name_fits(&config.service, known, &label, status, &config.buckets);
+    let (label, why) = if fits {
         (label, why)
     } else {
         let why = format!("the names of its stats would be longer than {MAX_LENGTH} bytes");
@@ -98,16 +102,10 @@ fn path_label(config: &PluginConfig, label: PathLabel) -> (String, String) {
     }
 }
 
-/// Whether the longest stat name of the label set is one that the filter writes.
-fn fits(config: &PluginConfig, method: &str, path: &str) -> bool {
-    let bounds = (0..config.buckets.bins()).map(|bin| config.buckets.spelled(bin));
-    let longest = bounds.max_by_key(String::len).unwrap_or_default();
-    let values = [&config.service, method, path, OTHER, &longest];
-    stat_name::encode(&REQUEST_DURATION_BIN, &values).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use gatemeter_core::{catalog::REQUEST_DURATION_BIN, stat_name};
+
     use super::*;
 
     fn config(json: &str) -> PluginConfig {
@@ -174,5 +172,22 @@ mod tests {
             let text = explain(&config(json), method, path);
             assert!(text.lines().any(|l| l == line), "{line}\nis not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_path_overflows_where_the_stat_name_of_an_answer_gets_too_long() {
+        let config = config(r#"{"service": "api", "buckets": [0.025]}"#);
+        let values = ["api", "GET", "/", "200", "0.025"];
+        let shortest = stat_name::encode(&REQUEST_DURATION_BIN, &values).unwrap();
+        let longest = format!("/{}", "x".repeat(MAX_LENGTH - shortest.len()));
+        let series = |path: &str| {
+            let text = explain(&config, "GET", path);
+            text.lines()
+                .find(|l| l.starts_with("series"))
+                .unwrap()
+                .to_owned()
+        };
+        assert!(series(&longest).contains(&format!("path=\"{longest}\"")));
+        assert!(series(&format!("{longest}x")).contains("path=\"_OVERFLOW\""));
     }
 }

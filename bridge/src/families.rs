@@ -132,9 +132,6 @@ impl Reading {
                     name if name == RESPONSES_INCOMPLETE.name => {
                         responses_incomplete(&services, &take(name), &envoy)
                     }
-                    name if metric.kind == Kind::Histogram => {
-                        Bins::new(take(name)).histograms(metric, &services, &bounds)
-                    }
                     name => one_stat_one_series(&services, &take(name)),
                 };
                 family.sort();

@@ -3,19 +3,21 @@
 //! Envoy prints its stats on its main thread, so the bridge never asks twice
 //! at once. A caller that arrives while a read runs joins the next one, not
 //! this one: no page shows numbers from before the scrape began. So any number
-//! of callers at once cost at most two reads. A read that all its callers have
-//! left is given up.
+//! of callers at once cost at most two reads. A read goes on until the last of
+//! its callers has no time left, and is given up when all of them have left.
 //!
-//! Failures are counted once a read, and logged when they change.
+//! Failures are counted once a read, however many callers it had, and logged
+//! when they change.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout_at,
+    time::{sleep_until, timeout_at},
 };
 use tracing::{info, warn};
 
@@ -49,6 +51,13 @@ struct Ask {
     reply: oneshot::Sender<Outcome>,
 }
 
+impl Ask {
+    fn answer(self, reading: Result<Arc<Reading>, ReadError>, took: Duration) {
+        // A caller that has left needs no answer.
+        let _ = self.reply.send(Outcome { reading, took });
+    }
+}
+
 impl Scraper {
     /// Starts the task that reads; it ends when the last clone is dropped.
     pub fn spawn(admin: Admin, own_scrapes: OwnScrapes, own_metrics: OwnMetrics) -> Self {
@@ -77,8 +86,8 @@ impl Scraper {
                 .map_err(|_| ReadError::ShuttingDown)?;
             outcome.await.map_err(|_| ReadError::ShuttingDown)
         };
-        // The reader keeps the deadline of a read; a little more than that is
-        // left for it to say so.
+        // The reader keeps the deadline of every caller of a read; a little more
+        // than that is left for it to say so. Then it is still at another read.
         let error = match timeout_at((deadline + GRACE).into(), ask).await {
             Ok(Ok(outcome)) => return outcome,
             Ok(Err(error)) => error,
@@ -114,35 +123,59 @@ struct Log {
 impl Reader {
     async fn run(mut self, mut asks: mpsc::Receiver<Ask>) {
         while let Some(ask) = asks.recv().await {
-            let mut deadline = ask.deadline;
-            let mut replies = vec![ask.reply];
+            let mut callers = vec![ask];
             while let Ok(ask) = asks.try_recv() {
-                deadline = deadline.max(ask.deadline);
-                replies.push(ask.reply);
+                callers.push(ask);
             }
-            replies.retain(|reply| !reply.is_closed());
-            let all_have_left = async {
-                for reply in &mut replies {
-                    reply.closed().await;
-                }
-            };
-            let start = Instant::now();
-            let reading = tokio::select! {
-                reading = timeout_at(deadline.into(), self.read()) => {
-                    reading.unwrap_or(Err(ReadError::Timeout))
-                }
-                () = all_have_left => continue,
-            };
-            let took = start.elapsed();
-            self.note(&reading);
-            let outcome = Outcome {
-                reading: reading.map(Arc::new),
-                took,
-            };
-            for reply in replies {
-                // A caller that has left needs no answer.
-                let _ = reply.send(outcome.clone());
+            callers.retain(|caller| !caller.reply.is_closed());
+            if !callers.is_empty() {
+                self.answer(callers).await;
             }
+        }
+    }
+
+    /// One read for all these callers.
+    async fn answer(&mut self, mut callers: Vec<Ask>) {
+        let own_metrics = self.own_metrics.clone();
+        let start = Instant::now();
+        let mut is_counted = false;
+        let reading = {
+            let mut read = pin!(self.read());
+            loop {
+                let Some(deadline) = callers.iter().map(|caller| caller.deadline).min() else {
+                    break Err(ReadError::Timeout);
+                };
+                let all_have_left = async {
+                    for caller in &mut callers {
+                        caller.reply.closed().await;
+                    }
+                };
+                tokio::select! {
+                    reading = &mut read => break reading,
+                    () = all_have_left => return,
+                    () = sleep_until(deadline.into()) => {}
+                }
+                callers.retain(|caller| !caller.reply.is_closed());
+                for caller in callers.extract_if(.., |caller| caller.deadline <= deadline) {
+                    // Before the answer, whose page shows the count.
+                    if !is_counted {
+                        own_metrics.read_failed(&ReadError::Timeout);
+                        is_counted = true;
+                    }
+                    caller.answer(Err(ReadError::Timeout), start.elapsed());
+                }
+            }
+        };
+        if let Err(error) = &reading
+            && !is_counted
+        {
+            own_metrics.read_failed(error);
+        }
+        self.note(&reading);
+        let took = start.elapsed();
+        let reading = reading.map(Arc::new);
+        for caller in callers {
+            caller.answer(reading.clone(), took);
         }
     }
 
@@ -178,7 +211,6 @@ impl Reader {
     fn note(&mut self, reading: &Result<Reading, ReadError>) {
         let failure = reading.as_ref().err().map(ReadError::reason);
         if let Err(error) = reading {
-            self.own_metrics.read_failed(error);
             if self.last.failure != failure {
                 warn!(reason = error.reason(), "cannot read Envoy: {error}");
             }
@@ -186,5 +218,84 @@ impl Reader {
             info!("Envoy can be read again");
         }
         self.last.failure = failure;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::families::{Number, Point};
+
+    /// A scraper of what listens on a free port.
+    async fn scraper() -> (TcpListener, Scraper) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let admin = Admin {
+            address: format!("http://{}", listener.local_addr().unwrap())
+                .parse()
+                .unwrap(),
+            connect_timeout: Duration::from_secs(20),
+            max_answer_bytes: 1 << 20,
+        };
+        let own_metrics = OwnMetrics::register(Registry::new()).unwrap();
+        let scraper = Scraper::spawn(admin, OwnScrapes::default(), own_metrics);
+        (listener, scraper)
+    }
+
+    /// The reasons that have been counted, and how often.
+    fn counted(scraper: &Scraper) -> Vec<(String, f64)> {
+        let families = scraper.own_metrics.families(false, Duration::ZERO);
+        let errors = families
+            .iter()
+            .find(|family| family.name == "gatemeter_scrape_errors_total");
+        let series = errors.unwrap().series.iter();
+        series
+            .filter_map(|series| match series.point {
+                Point::Number(Number::Real(count)) if count > 0.0 => {
+                    Some((series.labels[0].1.clone(), count))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    // On one thread both callers have asked before the reader takes any.
+    #[tokio::test]
+    async fn callers_with_other_deadlines_of_a_read_that_hangs_count_as_one_timeout() {
+        let (_hangs, scraper) = scraper().await;
+        let now = Instant::now();
+        let read = |time| scraper.read(now + Duration::from_millis(time));
+        let (short, long) = tokio::join!(read(50), read(1000));
+        assert_eq!(short.reading.unwrap_err(), ReadError::Timeout);
+        assert_eq!(long.reading.unwrap_err(), ReadError::Timeout);
+        assert!(short.took < Duration::from_millis(900), "{:?}", short.took);
+        assert_eq!(counted(&scraper), [("timeout".to_owned(), 1.0)]);
+    }
+
+    #[tokio::test]
+    async fn a_caller_whose_time_runs_out_leaves_the_read_to_those_who_have_more() {
+        let (listener, scraper) = scraper().await;
+        let now = Instant::now();
+        let short = async {
+            let outcome = scraper.read(now + Duration::from_millis(50)).await;
+            let counted = counted(&scraper);
+            let (mut envoy, _) = listener.accept().await.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            envoy.write_all(answer).await.unwrap();
+            // Closed with the request unread, the answer could be lost.
+            let _ = envoy.read_to_end(&mut Vec::new()).await;
+            (outcome, counted)
+        };
+        let long = scraper.read(now + Duration::from_secs(20));
+        let ((short, told), long) = tokio::join!(short, long);
+        assert_eq!(short.reading.unwrap_err(), ReadError::Timeout);
+        assert_eq!(told, [("timeout".to_owned(), 1.0)]);
+        assert!(long.reading.is_ok());
+        assert_eq!(counted(&scraper), told);
     }
 }

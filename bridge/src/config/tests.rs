@@ -102,6 +102,18 @@ fn each_mistake_has_its_message() {
             "log: {colour: red}",
             "log.colour: unknown key; expected one of log.format, log.level",
         ),
+        (
+            "envoy: {admin: 'http://a:1'}\nenvoy.admin: 'http://b:1'",
+            "\"envoy.admin\": unknown key; expected names without dots, in their groups",
+        ),
+        (
+            "envoy: {'': 1}",
+            "\"\": unknown key; expected names without dots, in their groups",
+        ),
+        (
+            "'': {envoy: {admin: 'http://a:1'}}",
+            "\"\": unknown key; expected names without dots, in their groups",
+        ),
         ("log: [level]", "log: a list; expected a group of keys"),
         ("log: debug", "log: one value; expected a group of keys"),
         (

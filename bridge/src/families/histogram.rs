@@ -12,10 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use gatemeter_core::{
-    buckets::GUIDE_BOUNDS,
-    catalog::{Metric, StatKind},
-};
+use gatemeter_core::{buckets::GUIDE_BOUNDS, catalog::Metric};
 
 use super::{Histogram, Point, Series, labels};
 use crate::decode::{Bound, Sample};
@@ -47,10 +44,9 @@ impl<'a> Bins<'a> {
                     le,
                     count: sample.value,
                 }),
-                None if sample.stat.kind == StatKind::Counter => {
+                None => {
                     sums.insert(sample.values, sample.value);
                 }
-                None => {}
             }
         }
         // Envoy prints sorted, so that this is one pass.

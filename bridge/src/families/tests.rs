@@ -271,3 +271,14 @@ fn one_stat_is_one_series_with_the_catalogues_labels() {
     );
     assert_eq!(numbers(&reading, "db_connections_idle"), is(&[("api", 25)]));
 }
+
+/// Another one needs its own bins in [`Reading::new`].
+#[test]
+fn the_only_histogram_with_a_page_is_that_of_the_durations() {
+    let histograms: Vec<_> = CATALOG
+        .iter()
+        .filter(|metric| metric.kind == Kind::Histogram && metric.page != Page::None)
+        .map(|metric| metric.name)
+        .collect();
+    assert_eq!(histograms, [REQUEST_DURATION]);
+}

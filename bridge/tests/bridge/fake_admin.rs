@@ -45,6 +45,17 @@ struct State {
     most_open: AtomicUsize,
 }
 
+impl State {
+    fn doing(does: Does) -> Arc<Self> {
+        Arc::new(Self {
+            does: Mutex::new(does),
+            requests: Mutex::default(),
+            open: AtomicUsize::new(0),
+            most_open: AtomicUsize::new(0),
+        })
+    }
+}
+
 impl FakeAdmin {
     /// Answers every request as Envoy does, with these stats.
     pub(crate) async fn serving(stats: &str) -> Self {
@@ -54,12 +65,7 @@ impl FakeAdmin {
     pub(crate) async fn doing(does: Does) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(State {
-            does: Mutex::new(does),
-            requests: Mutex::default(),
-            open: AtomicUsize::new(0),
-            most_open: AtomicUsize::new(0),
-        });
+        let state = State::doing(does);
         let shared = Arc::clone(&state);
         let task = tokio::spawn(async move {
             loop {
@@ -102,12 +108,7 @@ impl Drop for FakeAdmin {
 
 /// Answers every connection to a Unix socket with these stats.
 pub(crate) fn serve_on_socket(listener: UnixListener, stats: &str) -> JoinHandle<()> {
-    let state = Arc::new(State {
-        does: Mutex::new(Does::Send(ok(stats.as_bytes()))),
-        requests: Mutex::default(),
-        open: AtomicUsize::new(0),
-        most_open: AtomicUsize::new(0),
-    });
+    let state = State::doing(Does::Send(ok(stats.as_bytes())));
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
