@@ -120,6 +120,8 @@ pub struct Answer {
     pub body: Bytes,
     /// Time from sending the request to the body's last byte.
     pub elapsed: Duration,
+    /// Time from the request's head to the answer, as our upstream measured it.
+    pub upstream: Option<Duration>,
 }
 
 impl Answer {
@@ -180,16 +182,16 @@ impl Client {
         let body = within("the body", body.collect()).await??.to_bytes();
         let elapsed = start.elapsed();
         self.count(call, head.status.as_u16());
-        if let Some(upstream) = head.headers.get(ELAPSED) {
-            let upstream = Duration::from_nanos(upstream.to_str()?.parse()?);
-            let method = method_label(call.method.as_str());
-            self.ledger.time(method, &call.label, upstream, elapsed);
-        }
+        let upstream = match head.headers.get(ELAPSED) {
+            Some(upstream) => Some(Duration::from_nanos(upstream.to_str()?.parse()?)),
+            None => None,
+        };
         Ok(Answer {
             status: head.status,
             headers: head.headers,
             body,
             elapsed,
+            upstream,
         })
     }
 

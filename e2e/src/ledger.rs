@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -22,7 +21,6 @@ pub struct Ledger {
 #[derive(Debug, Default)]
 struct Entries {
     counted: BTreeMap<Labels, u64>,
-    timed: BTreeMap<(String, String), Times>,
     other: BTreeMap<Apart, u64>,
 }
 
@@ -35,17 +33,6 @@ pub enum Apart {
     InternalRedirect,
     /// It went to an excluded path.
     Excluded,
-}
-
-/// Time that requests of one method and path took, added up.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Times {
-    /// As the upstream measured it, from the request's head to the answer.
-    pub upstream: Duration,
-    /// As the client measured it, from sending to the last byte.
-    pub client: Duration,
-    /// Number of requests.
-    pub requests: u64,
 }
 
 impl Ledger {
@@ -65,18 +52,6 @@ impl Ledger {
         *self.lock().other.entry(apart).or_default() += 1;
     }
 
-    /// Adds what a request took, measured on both sides of Envoy.
-    pub fn time(&self, method: &str, path: &str, upstream: Duration, client: Duration) {
-        let mut entries = self.lock();
-        let times = entries
-            .timed
-            .entry((method.to_owned(), path.to_owned()))
-            .or_default();
-        times.upstream += upstream;
-        times.client += client;
-        times.requests += 1;
-    }
-
     /// All counted requests by label.
     pub fn counted(&self) -> BTreeMap<Labels, u64> {
         self.lock().counted.clone()
@@ -90,11 +65,6 @@ impl Ledger {
     /// The number of requests set apart for this reason.
     pub fn apart(&self, apart: Apart) -> u64 {
         self.lock().other.get(&apart).copied().unwrap_or_default()
-    }
-
-    /// The times by method and path.
-    pub fn times(&self) -> BTreeMap<(String, String), Times> {
-        self.lock().timed.clone()
     }
 
     /// Compares the books with `http_requests_total` on a page, label by label.

@@ -1,7 +1,8 @@
-//! What a wrong plugin configuration comes to in Envoy.
+//! What a plugin configuration comes to in Envoy, a right and a wrong one.
 
 use anyhow::{Context, Result, ensure};
-use gatemeter_e2e::envoy::{Form, Service, Setup};
+use gatemeter_e2e::artefact;
+use gatemeter_e2e::envoy::{self, Form, Service, Setup};
 use gatemeter_e2e::room::Room;
 use serde_json::{Value, json};
 
@@ -45,6 +46,21 @@ fn with_every_key() -> Result<Service> {
         .plugin("strip", json!(["x-db-pool", "cache-status"]))
         .plugin("native_histogram", json!(true))
         .plugin("flush_interval_ms", json!(250)))
+}
+
+#[test]
+fn envoy_accepts_the_files_that_ship() -> Result<()> {
+    // They name it.
+    artefact::filter()?;
+    for file in ["envoy/envoy.yaml", "envoy/access-logger.yaml"] {
+        let output = envoy::validate(&artefact::workspace().join(file))?;
+        ensure!(
+            output.status.success(),
+            "{file}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
 }
 
 #[test]

@@ -49,6 +49,17 @@ async fn the_access_logger_counts_a_stream_when_it_ends() -> Result<()> {
     }
     scene.settle().await?;
     scene.balance(0).await?;
+    until("the cut stream is counted", async || {
+        let page = scene.bridge.page().await?;
+        let cut = [("service", "api"), ("reason", "downstream_reset")];
+        let cut = page.count("http_responses_incomplete_total", &cut)?;
+        ensure!(
+            cut == 1,
+            "{cut} responses cut by the client, which left one"
+        );
+        Ok(())
+    })
+    .await?;
     scene.room.close()
 }
 

@@ -247,7 +247,7 @@ async fn prometheus_finds_all_targets_up_and_scrapes_what_was_sent() -> Result<(
         );
         let at_rest = prometheus.query("sum(active_connections)").await?;
         ensure!(
-            at_rest.iter().all(|(_, value)| *value == 0.0),
+            at_rest.len() == 1 && at_rest.iter().all(|(_, active)| *active == 0.0),
             "{at_rest:?}"
         );
         let bridge_up = prometheus.query("gatemeter_up").await?;

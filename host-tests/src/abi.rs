@@ -4,8 +4,9 @@
 //! [`imports`] are the functions that a module may import from `env`, [`wasi`]
 //! those from `wasi_snapshot_preview1`, [`pairs`] how a map looks in memory.
 //! This module decides nothing: an answer comes from whoever implements
-//! [`imports::Host`].
+//! [`host::Host`].
 
+pub mod host;
 pub mod imports;
 pub mod pairs;
 pub mod wasi;

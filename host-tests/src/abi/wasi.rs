@@ -8,7 +8,7 @@
 use wasmtime::{Caller, FuncType, Linker, Val, ValType};
 
 use super::LogLevel;
-use super::imports::Host;
+use super::host::Host;
 use crate::memory::{Fault, Guest};
 
 const MODULES: [&str; 2] = ["wasi_snapshot_preview1", "wasi_unstable"];

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::headers::HeaderMap;
-use crate::abi::imports::LocalResponse;
+use crate::abi::host::LocalResponse;
 use crate::abi::pairs;
 use crate::abi::{MapType, Status};
 

@@ -75,6 +75,7 @@ impl Module {
                 root.join("core/src"),
                 root.join("filter/src"),
                 root.join("filter/finish/src"),
+                root.join("Cargo.toml"),
                 root.join("Cargo.lock"),
             ],
         )?;

@@ -1,6 +1,6 @@
 //! What all virtual machines of one proxy share: stats, shared data and queues
 //! by virtual machine id, the clocks, the log, the seed of randomness, and the
-//! host calls that a test wants to fail.
+//! host calls that a test wants to fail or to interrupt.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -68,6 +68,22 @@ struct Fault {
     left: Option<u64>,
 }
 
+/// What a test does in the middle of a callback, before a host call.
+struct Interruption {
+    /// Calls that come before the one to interrupt.
+    skip: u64,
+    run: Box<dyn FnOnce()>,
+}
+
+impl fmt::Debug for Interruption {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Interruption")
+            .field("skip", &self.skip)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The values under one virtual machine id, each with its version.
 type SharedData = BTreeMap<Vec<u8>, (Vec<u8>, u32)>;
 
@@ -94,6 +110,7 @@ pub struct Process {
     elapsed: u64,
     random: u64,
     faults: BTreeMap<String, Fault>,
+    interruptions: BTreeMap<String, Interruption>,
 }
 
 impl Default for Process {
@@ -108,6 +125,7 @@ impl Default for Process {
             elapsed: 0,
             random: 0x9e37_79b9_7f4a_7c15,
             faults: BTreeMap::new(),
+            interruptions: BTreeMap::new(),
         }
     }
 }
@@ -158,6 +176,25 @@ impl Process {
                 Some(fault.status)
             }
         }
+    }
+
+    /// Runs `run` once, before the host call `name` and after `skip` calls of
+    /// it that come undisturbed.
+    pub fn interrupt(&mut self, name: &str, skip: u64, run: Box<dyn FnOnce()>) {
+        let interruption = Interruption { skip, run };
+        self.interruptions.insert(name.to_owned(), interruption);
+    }
+
+    /// What is to run before this host call `name`, while nobody borrows the
+    /// process.
+    pub(super) fn interruption(&mut self, name: &str) -> Option<Box<dyn FnOnce()>> {
+        let interruption = self.interruptions.get_mut(name)?;
+        if interruption.skip > 0 {
+            interruption.skip -= 1;
+            return None;
+        }
+        let due = self.interruptions.remove(name);
+        due.map(|interruption| interruption.run)
     }
 
     /// The value under `key`, and its version.

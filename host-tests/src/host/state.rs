@@ -10,7 +10,7 @@ use super::cost::Cost;
 use super::exchange::Exchange;
 use super::headers::HeaderMap;
 use super::process::{LogLine, Process, Thread};
-use crate::abi::imports::{Host, LocalResponse};
+use crate::abi::host::{Host, LocalResponse};
 use crate::abi::pairs::Pair;
 use crate::abi::{BufferType, LogLevel, MapType, MetricType, Status, StreamType};
 use crate::memory::Observer;
@@ -198,6 +198,10 @@ impl Host for VmState {
             return Err(wasmtime::Error::msg(message));
         }
         self.cost.count_host_call(call);
+        let interruption = self.process.borrow_mut().interruption(call);
+        if let Some(run) = interruption {
+            run();
+        }
         Ok(self.process.borrow_mut().fault(call))
     }
 

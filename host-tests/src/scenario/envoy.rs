@@ -19,6 +19,7 @@ use crate::stats::Stats;
 #[derive(Debug)]
 pub struct EnvoyBuilder {
     module: Module,
+    process: Rc<RefCell<Process>>,
     workers: usize,
     settings: VmSettings,
     survive_traps: bool,
@@ -36,6 +37,15 @@ impl EnvoyBuilder {
     #[must_use]
     pub fn vm_id(mut self, vm_id: &str) -> Self {
         vm_id.clone_into(&mut self.settings.vm_id);
+        self
+    }
+
+    /// Runs in the process of `other`, with virtual machines of its own, as the
+    /// same module in another listener does: stats, clocks, log, faults and,
+    /// with the same virtual machine id, data are shared.
+    #[must_use]
+    pub fn beside(mut self, other: &Envoy) -> Self {
+        self.process = Rc::clone(&other.proxy.borrow().process);
         self
     }
 
@@ -70,10 +80,9 @@ impl EnvoyBuilder {
     ///
     /// If the module refuses it or traps.
     pub fn configure(self, configuration: impl Into<Configuration>) -> Result<Envoy, Refused> {
-        let process = Rc::new(RefCell::new(Process::default()));
         let mut proxy = Proxy {
             module: self.module,
-            process,
+            process: self.process,
             settings: self.settings,
             survive_traps: self.survive_traps,
             configuration: None,
@@ -105,6 +114,7 @@ impl Envoy {
     pub fn new(module: Module) -> EnvoyBuilder {
         EnvoyBuilder {
             module,
+            process: Rc::default(),
             workers: 1,
             settings: VmSettings {
                 vm_id: "vm".to_owned(),
@@ -208,6 +218,16 @@ impl Envoy {
     pub fn fail_once(&self, name: &str, status: Status, skip: u64) {
         let proxy = self.proxy.borrow();
         proxy.process.borrow_mut().fail(name, status, skip, Some(1));
+    }
+
+    /// Does `run` once in the middle of a callback: before the host call `name`
+    /// works, after `skip` calls of it. This proxy is busy then; what `run`
+    /// drives is one [`EnvoyBuilder::beside`] it, and so two workers race in
+    /// an order that the test chose.
+    pub fn interrupt(&self, name: &str, skip: u64, run: impl FnOnce() + 'static) {
+        let proxy = self.proxy.borrow();
+        let mut process = proxy.process.borrow_mut();
+        process.interrupt(name, skip, Box::new(run));
     }
 
     /// All host calls work again.

@@ -9,7 +9,7 @@ use super::flags;
 use super::proxy::Proxy;
 use super::traffic::Headers;
 use crate::abi::MapType;
-use crate::abi::imports::LocalResponse;
+use crate::abi::host::LocalResponse;
 use crate::abi::pairs::Pair;
 use crate::host::exchange::Exchange;
 use crate::host::headers::HeaderMap;

@@ -56,7 +56,10 @@ fn each_wrong_value_is_refused_with_key_value_and_what_is_accepted() {
         (api(json!({"exclude": [1]})), vec!["exclude[0]", "1"]),
         (api(json!({"buckets": [0.5, 0.1]})), vec!["buckets", "0.1"]),
         (api(json!({"buckets": []})), vec!["buckets", "[]"]),
-        (api(json!({"buckets": ["1"]})), vec!["buckets", "seconds"]),
+        (
+            api(json!({"buckets": ["soon"]})),
+            vec!["buckets", "soon", "seconds"],
+        ),
         (
             api(json!({"cache": {"typos": {}}})),
             vec!["cache.typos", "types"],
@@ -128,6 +131,8 @@ fn only_the_service_is_required() {
 #[test]
 fn numbers_may_be_written_as_a_struct_writes_them() {
     envoy(json!({"max_series": 5000.0, "flush_interval_ms": 100.0, "buckets": [1.0, 2.0]}));
+    // Envoy's reader of YAML makes a string of a fraction.
+    envoy(json!({"buckets": ["0.1", 1.0]}));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use gatemeter_host_tests::stats::Stats;
-use gatemeter_host_tests::{Envoy, NO_HEADERS, Request, Status};
+use gatemeter_host_tests::{Envoy, EnvoyBuilder, NO_HEADERS, Request, Status};
 use serde_json::json;
 
 use crate::{api, assert_requests, envoy, envoy_with_routes, flushed, gatemeter, get};
@@ -83,10 +83,10 @@ fn the_overflow_keeps_method_and_status_in_its_reserve_and_then_they_are_other()
         }
     }
     let stats = flushed(&envoy);
-    // The reserve of 500, and the one set for all that it cannot hold.
-    assert_eq!(sets(&stats), (1, 501));
+    // The reserve of 500; its last set takes all that the others do not.
+    assert_eq!(sets(&stats), (1, 500));
     let other = "http_requests_total.service=api.method=_OTHER.path=_OVERFLOW.status=_OTHER";
-    stats.assert_counter(other, requests as u64 - 500);
+    stats.assert_counter(other, requests as u64 - 499);
     stats.assert_counter(OVERFLOWS, requests as u64);
     assert_eq!(stats.sum("http_requests_total"), requests as u64 + 1);
 }
@@ -104,6 +104,33 @@ fn losing_a_race_with_another_worker_loses_no_request() {
         let (labelled, overflow) = sets(&stats);
         assert_eq!((labelled, overflow), (3, 1), "race {lost}");
         stats.assert_gauge(IN_USE, 3);
+    }
+}
+
+#[test]
+fn a_worker_gives_its_place_back_when_another_was_quicker_with_the_same_set() {
+    let configuration = || api(json!({"max_series": 2}));
+    let configured = |envoy: EnvoyBuilder| envoy.configure(configuration()).expect("accepted");
+    // A path that succeeds is noted, a place is taken, the set is noted.
+    for call in ["proxy_get_shared_data", "proxy_set_shared_data"] {
+        for undisturbed in 0..3 {
+            let envoy = configured(gatemeter());
+            let quicker = configured(gatemeter().beside(&envoy));
+            envoy.interrupt(call, undisturbed, {
+                let quicker = quicker.clone();
+                move || get(&quicker.worker(0), "/same", 200)
+            });
+            get(&envoy.worker(0), "/same", 200);
+            quicker.tick();
+            let stats = flushed(&envoy);
+            // Else the interruption came too late.
+            assert_requests(&stats, &[("GET", "/same", "200", 2)]);
+            stats.assert_gauge(IN_USE, 1);
+            get(&envoy.worker(0), "/other", 200);
+            let stats = flushed(&envoy);
+            assert_eq!(sets(&stats), (2, 0), "{call} after {undisturbed}");
+            stats.assert_counter(OVERFLOWS, 0);
+        }
     }
 }
 

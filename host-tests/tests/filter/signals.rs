@@ -101,6 +101,22 @@ fn what_to_strip_is_configured() {
 }
 
 #[test]
+fn server_timing_is_not_read_but_can_be_stripped() {
+    let headers = [("server-timing", "cache;desc=hit"), ("x-db-pool", "idle=3")];
+    for (strip, left) in [
+        (json!([]), vec![":status", "server-timing", "x-db-pool"]),
+        (json!(["Server-Timing"]), vec![":status", "x-db-pool"]),
+    ] {
+        let envoy = envoy(json!({"strip": strip}));
+        assert_eq!(respond(&envoy, &headers), left);
+        let stats = flushed(&envoy);
+        stats.assert_gauge(IDLE, 3);
+        stats.assert_series("cache_hits_total", &[]);
+        stats.assert_uncounted(&signal_errors("server-timing"));
+    }
+}
+
+#[test]
 fn hits_and_misses_are_counted_by_configured_type_and_others_share_one() {
     let envoy = with_cache_types(json!({}));
     let sent = respond(&envoy, &[("cache-status", "redis; hit")]);

@@ -72,3 +72,27 @@ fn workers_share_data_and_queues_and_proxies_do_not() {
         .client_leaves();
     assert_eq!(said(&other), ["nothing", "/four"]);
 }
+
+#[test]
+fn what_interrupts_a_host_call_is_done_before_it_and_once() {
+    let module = Module::from_wat(MODULE).expect("the module is valid");
+    let envoy = Envoy::new(module.clone()).configure("").expect("accepted");
+    let other = Envoy::new(module).beside(&envoy).configure("");
+    let other = other.expect("accepted");
+    let request = |path| envoy.worker(0).request(Request::get(path)).client_leaves();
+    request("/one");
+    envoy.interrupt("proxy_set_shared_data", 1, move || {
+        let stream = other.worker(0).request(Request::get("/other"));
+        stream.client_leaves();
+    });
+    request("/two");
+    request("/three");
+    request("/four");
+    let one = ["nothing", "/one"];
+    let two = ["/one", "/two"];
+    // Both read the same; then the third is too late to write.
+    let three = ["/two", "/two", "/other", "/three"];
+    let four = ["/other", "/four"];
+    let all = [&one[..], &two, &three, &four].concat();
+    assert_eq!(said(&envoy), all);
+}
