@@ -129,15 +129,14 @@ impl Exchange {
 
     /// The final response's headers.
     pub fn on_response_headers(&mut self, recorder: &mut Recorder, host: &impl Stream) {
-        let map = match host.headers(Headers::Response) {
-            Ok(map) => map,
-            Err(error) => return recorder.failed(error),
+        let Some(map) = headers(recorder, host, Headers::Response) else {
+            return;
         };
         let response = Response::read(recorder, &map);
         self.response = response.status;
         for (signal, present) in Signal::ALL.iter().zip(response.signals) {
             if present
-                && recorder.config().strip.contains(signal)
+                && recorder.strips(*signal)
                 && let Err(error) = host.remove_response_header(signal.header())
             {
                 recorder.failed(error);
@@ -163,8 +162,7 @@ impl Exchange {
         if let Some(status) = self.response {
             let nanos = self.elapsed(recorder, host);
             if status.is_server_error() && !self.is_excluded() {
-                let flags = response_flags(recorder, host);
-                note_local_reply(recorder, flags);
+                note_local_reply(recorder, host);
             }
             return self.count(recorder, host, status, nanos);
         }
@@ -235,13 +233,8 @@ impl Exchange {
 /// without headers and status.
 pub fn on_access_log(recorder: &mut Recorder, host: &impl Stream) {
     let request = read_request(recorder, host, b"x-envoy-original-path");
-    let response = match host.headers(Headers::Response) {
-        Ok(map) => Response::read(recorder, &map).status,
-        Err(error) => {
-            recorder.failed(error);
-            None
-        }
-    };
+    let response = headers(recorder, host, Headers::Response)
+        .and_then(|map| Response::read(recorder, &map).status);
     let Some(request) = request.or_else(|| response.map(|_| Request::UNKNOWN)) else {
         return recorder.unparsed(host);
     };
@@ -276,25 +269,15 @@ fn read_request(
     host: &impl Stream,
     path_header: &[u8],
 ) -> Option<Request> {
-    match host.headers(Headers::Request) {
-        Ok(map) => Request::read(recorder, &map, path_header),
-        Err(error) => {
-            recorder.failed(error);
-            None
-        }
-    }
+    let map = headers(recorder, host, Headers::Request)?;
+    Request::read(recorder, &map, path_header)
 }
 
 fn read_status(recorder: &mut Recorder, host: &impl Stream) -> Option<Status> {
-    match host.headers(Headers::Response) {
-        Ok(map) => HeaderMap::new(&map)
-            .find(|(name, _)| *name == b":status")
-            .map(|(_, value)| Status::new(value)),
-        Err(error) => {
-            recorder.failed(error);
-            None
-        }
-    }
+    let map = headers(recorder, host, Headers::Response)?;
+    HeaderMap::new(&map)
+        .find(|(name, _)| *name == b":status")
+        .map(|(_, value)| Status::new(value))
 }
 
 /// The status where the filter saw no response headers: the one that was
@@ -304,11 +287,13 @@ fn status_of_unanswered(
     host: &impl Stream,
     sent: Option<Status>,
 ) -> Status {
-    if sent.is_some_and(|status| !status.is_server_error() && status != Status::OTHER) {
-        return sent.unwrap_or(Status::OTHER);
+    if let Some(status) = sent
+        && !status.is_server_error()
+        && status != Status::OTHER
+    {
+        return status;
     }
-    let flags = response_flags(recorder, host);
-    note_local_reply(recorder, flags);
+    let flags = note_local_reply(recorder, host);
     match sent {
         Some(status) => status,
         None if flags.client_went_away() => Status::CLIENT_CLOSED,
@@ -316,14 +301,14 @@ fn status_of_unanswered(
     }
 }
 
-fn note_local_reply(recorder: &mut Recorder, flags: ResponseFlags) {
+/// Counts why Envoy replied itself, if it did; gives the flags that say so.
+fn note_local_reply(recorder: &mut Recorder, host: &impl Stream) -> ResponseFlags {
+    let flags = integer(recorder, host, Property::ResponseFlags).unwrap_or(0);
+    let flags = ResponseFlags(flags);
     if let Some(reason) = flags.reason() {
         recorder.local_reply(reason);
     }
-}
-
-fn response_flags(recorder: &mut Recorder, host: &impl Stream) -> ResponseFlags {
-    ResponseFlags(integer(recorder, host, Property::ResponseFlags).unwrap_or(0))
+    flags
 }
 
 fn request_duration(recorder: &mut Recorder, host: &impl Stream) -> Option<u64> {
@@ -339,6 +324,13 @@ fn is_internal_redirect(recorder: &mut Recorder, host: &impl Stream) -> bool {
 fn integer(recorder: &mut Recorder, host: &impl Stream, which: Property) -> Option<u64> {
     let bytes = property(recorder, host, which)?;
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// `None`, and a counted failure, where the map cannot be read.
+fn headers(recorder: &mut Recorder, host: &impl Stream, which: Headers) -> Option<Vec<u8>> {
+    host.headers(which)
+        .map_err(|error| recorder.failed(error))
+        .ok()
 }
 
 fn property(recorder: &mut Recorder, host: &impl Stream, which: Property) -> Option<Vec<u8>> {

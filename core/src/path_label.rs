@@ -21,6 +21,8 @@ use std::borrow::Cow;
 
 use regex_lite::{Regex, RegexBuilder};
 
+use crate::stat_name::push_percent;
+
 pub use template::{RouteTable, RouteTableError, Template, TemplateError};
 
 /// Label of paths that no template matches, or that have not yet been answered
@@ -158,11 +160,7 @@ fn printable(bytes: &[u8]) -> String {
         if byte.is_ascii_graphic() {
             text.push(char::from(byte));
         } else {
-            text.push('%');
-            for nibble in [byte >> 4, byte & 0x0f] {
-                let digit = char::from_digit(nibble.into(), 16).unwrap_or('0');
-                text.push(digit.to_ascii_uppercase());
-            }
+            push_percent(&mut text, byte);
         }
     }
     text

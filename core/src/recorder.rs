@@ -37,6 +37,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The counts of one service in one worker.
 #[derive(Debug)]
 pub struct Recorder {
+    /// Without its `paths`, which moved to the field of that name: with thousands
+    /// of routes a second copy in each worker would be felt.
     config: PluginConfig,
     admission: Admission,
     paths: Paths,
@@ -49,10 +51,10 @@ pub struct Recorder {
 impl Recorder {
     /// A recorder for this configuration; `seed` is any number that clients
     /// cannot know.
-    pub fn new(config: PluginConfig, seed: u64) -> Self {
+    pub fn new(mut config: PluginConfig, seed: u64) -> Self {
         Self {
             admission: Admission::new(&config.service, config.max_series),
-            paths: Paths::new(config.paths.clone(), seed),
+            paths: Paths::new(std::mem::take(&mut config.paths), seed),
             series: SeriesTable::new(
                 &config.service,
                 config.buckets.clone(),
@@ -65,9 +67,9 @@ impl Recorder {
         }
     }
 
-    /// What it was made for.
-    pub fn config(&self) -> &PluginConfig {
-        &self.config
+    /// Whether the client is not to see the header of this signal.
+    pub(crate) fn strips(&self, signal: Signal) -> bool {
+        self.config.strip.contains(&signal)
     }
 
     /// Makes everything appear that is shown at 0, and the constants of the
@@ -215,7 +217,8 @@ impl Recorder {
         }
     }
 
-    /// The series of a request that has a place, or gets one now.
+    /// The series of a request that has a place, or gets one now; `None` where
+    /// there is no place left.
     fn ordinary(
         &mut self,
         host: &impl Stats,
@@ -228,10 +231,14 @@ impl Recorder {
             RequestPath::Excluded => PathId::UNMATCHED,
             RequestPath::Candidate(label) => match self.paths.known(label) {
                 Some(path) => path,
-                None => match self.first_answer(host, method, label, status)? {
-                    Some(path) => path,
-                    None => return Ok(None),
-                },
+                None if status.is_below_400() => {
+                    return self.first_answer(host, method, label, status);
+                }
+                // Another worker may have seen such an answer.
+                None if self.admission.knows(host, Fingerprint::of_path(label))? => {
+                    self.paths.intern(label)
+                }
+                None => PathId::UNMATCHED,
             },
         };
         let set = Set {
@@ -242,46 +249,44 @@ impl Recorder {
         if let Some(series) = self.series.find(set) {
             return Ok(Some(series));
         }
-        let admitted = self.admit(host, set, Room::Ordinary)?;
+        let label = self.paths.label(path);
+        let admitted = self.admit(host, method, label, status, Room::Ordinary)?;
         Ok(admitted.then(|| self.series.add(set)))
     }
 
-    /// A path without a label was answered. Below 400 it gets one, if there is
-    /// a place (`None` if not); else it is `_UNMATCHED`, unless another worker
-    /// has already given it one.
+    /// A path without a label was answered below 400: it gets one, if there is
+    /// a place.
     fn first_answer(
         &mut self,
         host: &impl Stats,
         method: Method,
         label: &str,
         status: Status,
-    ) -> Result<Option<PathId>, Failed> {
-        let path = Fingerprint::of_path(label);
-        if !status.is_below_400() {
-            let known = self.admission.knows(host, path)?;
-            return Ok(Some(if known {
-                self.paths.intern(label)
-            } else {
-                PathId::UNMATCHED
-            }));
-        }
-        if !self.series.fits(method, label, status) {
+    ) -> Result<Option<usize>, Failed> {
+        if !self.admit(host, method, label, status, Room::Ordinary)? {
             return Ok(None);
         }
-        let set = Fingerprint::of_set(method.index(), label, status.code());
-        if !self.admission.admit(host, set, Room::Ordinary)? {
-            return Ok(None);
-        }
-        self.admission.note(host, path)?;
-        Ok(Some(self.paths.intern(label)))
+        self.admission.note(host, Fingerprint::of_path(label))?;
+        let path = self.paths.intern(label);
+        Ok(Some(self.series.add(Set {
+            method,
+            path,
+            status,
+        })))
     }
 
-    fn admit(&self, host: &impl Stats, set: Set, room: Room) -> Result<bool, Failed> {
-        let label = self.paths.label(set.path);
-        if !self.series.fits(set.method, label, set.status) {
+    fn admit(
+        &self,
+        host: &impl Stats,
+        method: Method,
+        label: &str,
+        status: Status,
+        room: Room,
+    ) -> Result<bool, Failed> {
+        if !self.series.fits(method, label, status) {
             return Ok(false);
         }
-        let set = Fingerprint::of_set(set.method.index(), label, set.status.code());
+        let set = Fingerprint::of_set(method.index(), label, status.code());
         self.admission.admit(host, set, room)
     }
 
@@ -295,8 +300,9 @@ impl Recorder {
         if let Some(series) = self.series.find(set) {
             return series;
         }
+        let label = self.paths.label(PathId::OVERFLOW);
         let admitted = self
-            .admit(host, set, Room::Reserve)
+            .admit(host, method, label, status, Room::Reserve)
             .unwrap_or_else(|error| {
                 self.failed(error);
                 false

@@ -162,17 +162,18 @@ fn push_escaped(name: &mut String, value: &str) {
         if is_kept(byte) {
             name.push(char::from(byte));
         } else {
-            name.push('%');
-            name.push(hex_digit(byte >> 4));
-            name.push(hex_digit(byte & 0x0f));
+            push_percent(name, byte);
         }
     }
 }
 
-fn hex_digit(nibble: u8) -> char {
-    char::from_digit(nibble.into(), 16)
-        .unwrap_or('0')
-        .to_ascii_uppercase()
+/// A byte as `%XX`, with upper-case digits (RFC 3986 §2.1).
+pub(crate) fn push_percent(text: &mut String, byte: u8) {
+    text.push('%');
+    for nibble in [byte >> 4, byte & 0x0f] {
+        let digit = char::from_digit(nibble.into(), 16).unwrap_or('0');
+        text.push(digit.to_ascii_uppercase());
+    }
 }
 
 fn unescape(value: &str) -> Result<Cow<'_, str>, DecodeError> {
