@@ -156,6 +156,26 @@ impl Scene {
     }
 }
 
+/// Services behind an Envoy of their own, with a bridge. Each service names
+/// the cluster `upstream` for what it does not answer itself.
+///
+/// # Errors
+///
+/// Something does not start.
+pub async fn behind_envoy(
+    room: &mut Room,
+    services: impl IntoIterator<Item = Service>,
+) -> Result<(Upstream, Envoy, Bridge)> {
+    let upstream = Upstream::start().await?;
+    let mut setup = Setup::new()?.cluster("upstream", upstream.address());
+    for service in services {
+        setup = setup.service(service);
+    }
+    let envoy = setup.start(room).await?;
+    let bridge = Bridge::start(room, envoy.admin(), envoy.bridge()).await?;
+    Ok((upstream, envoy, bridge))
+}
+
 /// Waits until all that Envoy counted for a service is accounted for, with
 /// `open` requests in flight that are not counted yet.
 ///

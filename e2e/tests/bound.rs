@@ -6,10 +6,11 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use gatemeter_e2e::bridge::Bridge;
 use gatemeter_e2e::client::{Call, Client};
-use gatemeter_e2e::envoy::{Envoy, Service, Setup};
+use gatemeter_e2e::envoy::{Envoy, Service};
 use gatemeter_e2e::flood::flood;
 use gatemeter_e2e::page::Page;
 use gatemeter_e2e::room::Room;
+use gatemeter_e2e::scene::behind_envoy;
 use gatemeter_e2e::until::until;
 use gatemeter_e2e::upstream::Upstream;
 use http::{Method, Request, Version};
@@ -37,23 +38,17 @@ fn random_path(turn: u64) -> String {
     format!("/{}/{}", &letters[..8], &letters[8..])
 }
 
-async fn start(room: &mut Room, upstream: &Upstream) -> Result<(Envoy, Bridge)> {
-    let setup = Setup::new()?
-        .cluster("upstream", upstream.address())
-        .service(
-            Service::new("open")?
-                .plugin("max_series", json!(MAX_SERIES))
-                .to_cluster("/", "upstream"),
-        )
-        .service(
-            Service::new("named")?
-                .plugin("max_series", json!(MAX_SERIES))
-                .plugin("routes", json!(["/api/content/:id", "/api/late/:id"]))
-                .to_cluster("/", "upstream"),
-        );
-    let envoy = setup.start(room).await?;
-    let bridge = Bridge::start(room, envoy.admin(), envoy.bridge()).await?;
-    Ok((envoy, bridge))
+async fn start(room: &mut Room) -> Result<(Upstream, Envoy, Bridge)> {
+    let services = [
+        Service::new("open")?
+            .plugin("max_series", json!(MAX_SERIES))
+            .to_cluster("/", "upstream"),
+        Service::new("named")?
+            .plugin("max_series", json!(MAX_SERIES))
+            .plugin("routes", json!(["/api/content/:id", "/api/late/:id"]))
+            .to_cluster("/", "upstream"),
+    ];
+    behind_envoy(room, services).await
 }
 
 /// Half of the paths are answered 404, half 200; half go over HTTP/1, half
@@ -107,8 +102,7 @@ async fn settled(bridge: &Bridge, service: &str, requests: u64) -> Result<Page> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_paths_and_methods_make_no_more_series_than_allowed() -> Result<()> {
     let mut room = Room::open()?;
-    let upstream = Upstream::start().await?;
-    let (envoy, bridge) = start(&mut room, &upstream).await?;
+    let (_upstream, envoy, bridge) = start(&mut room).await?;
     attack(&envoy, "open").await?;
     let page = settled(&bridge, "open", PATHS + METHODS).await?;
 
@@ -163,8 +157,7 @@ async fn random_paths_and_methods_make_no_more_series_than_allowed() -> Result<(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn routes_that_templates_name_get_their_labels_after_an_attack() -> Result<()> {
     let mut room = Room::open()?;
-    let upstream = Upstream::start().await?;
-    let (envoy, bridge) = start(&mut room, &upstream).await?;
+    let (_upstream, envoy, bridge) = start(&mut room).await?;
     attack(&envoy, "named").await?;
     let client = Client::new(envoy.service("named")?);
     let late = Call::new("GET", "/api/late/7", "/api/late/:id");

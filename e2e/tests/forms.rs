@@ -2,13 +2,11 @@
 //! the differences that the documentation states.
 
 use anyhow::{Result, ensure};
-use gatemeter_e2e::bridge::Bridge;
 use gatemeter_e2e::client::{Call, Client};
-use gatemeter_e2e::envoy::{Form, Service, Setup};
+use gatemeter_e2e::envoy::{Form, Service};
 use gatemeter_e2e::room::Room;
-use gatemeter_e2e::scene::Scene;
+use gatemeter_e2e::scene::{Scene, behind_envoy};
 use gatemeter_e2e::until::until;
-use gatemeter_e2e::upstream::Upstream;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,8 +64,7 @@ async fn the_access_logger_counts_a_stream_when_it_ends() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_forms_work_in_one_envoy_for_different_services() -> Result<()> {
     let mut room = Room::open()?;
-    let upstream = Upstream::start().await?;
-    let mut setup = Setup::new()?.cluster("upstream", upstream.address());
+    let mut services = Vec::new();
     let forms = [("api", Form::HttpFilter), ("playback", Form::AccessLogger)];
     for (name, form) in forms {
         let service = Service::new(name)?
@@ -82,10 +79,9 @@ async fn both_forms_work_in_one_envoy_for_different_services() -> Result<()> {
                 "route": { "cluster": "upstream", "prefix_rewrite": "/titles/" },
             }))
             .to_cluster("/titles/", "upstream");
-        setup = setup.service(service);
+        services.push(service);
     }
-    let envoy = setup.start(&mut room).await?;
-    let bridge = Bridge::start(&mut room, envoy.admin(), envoy.bridge()).await?;
+    let (_upstream, envoy, bridge) = behind_envoy(&mut room, services).await?;
 
     let mut clients = Vec::new();
     for (index, (name, form)) in forms.into_iter().enumerate() {
@@ -156,12 +152,8 @@ async fn both_forms_work_in_one_envoy_for_different_services() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signals_in_a_request_are_neither_counted_nor_passed_on() -> Result<()> {
     let mut room = Room::open()?;
-    let upstream = Upstream::start().await?;
-    let setup = Setup::new()?
-        .cluster("upstream", upstream.address())
-        .service(Service::new("api")?.to_cluster("/", "upstream"));
-    let envoy = setup.start(&mut room).await?;
-    let bridge = Bridge::start(&mut room, envoy.admin(), envoy.bridge()).await?;
+    let service = Service::new("api")?.to_cluster("/", "upstream");
+    let (_upstream, envoy, bridge) = behind_envoy(&mut room, [service]).await?;
     let client = Client::new(envoy.service("api")?);
     let forged = Call::new("GET", "/a", "/a")
         .header("cache-status", "redis; hit")

@@ -10,6 +10,7 @@ use gatemeter_e2e::page::Page;
 use gatemeter_e2e::port::Port;
 use gatemeter_e2e::prometheus::check_metrics;
 use gatemeter_e2e::room::Room;
+use gatemeter_e2e::scene::behind_envoy;
 use gatemeter_e2e::until::until;
 use gatemeter_e2e::upstream::Upstream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -105,12 +106,8 @@ async fn the_bridge_starts_before_envoy_and_outlives_it() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_is_whole_or_says_that_it_is_not_while_envoy_is_killed() -> Result<()> {
     let mut room = Room::open()?;
-    let upstream = Upstream::start().await?;
-    let setup = Setup::new()?
-        .cluster("upstream", upstream.address())
-        .service(Service::new("api")?.to_cluster("/", "upstream"));
-    let envoy = setup.start(&mut room).await?;
-    let bridge = Bridge::start(&mut room, envoy.admin(), envoy.bridge()).await?;
+    let service = Service::new("api")?.to_cluster("/", "upstream");
+    let (_upstream, envoy, bridge) = behind_envoy(&mut room, [service]).await?;
     let client = Client::new(envoy.service("api")?);
     for route in 0..150 {
         let path = format!("/route-{}", "x".repeat(route + 1));

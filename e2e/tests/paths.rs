@@ -2,33 +2,28 @@
 //! come to.
 
 use anyhow::{Result, ensure};
-use gatemeter_e2e::bridge::Bridge;
 use gatemeter_e2e::client::{Call, Client, get};
-use gatemeter_e2e::envoy::{Service, Setup};
+use gatemeter_e2e::envoy::Service;
 use gatemeter_e2e::prometheus::check_metrics;
 use gatemeter_e2e::raw;
 use gatemeter_e2e::room::Room;
+use gatemeter_e2e::scene::behind_envoy;
 use gatemeter_e2e::until::until;
-use gatemeter_e2e::upstream::Upstream;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paths_without_templates_are_named_by_their_shape_once_they_succeed() -> Result<()> {
     let mut room = Room::open()?;
-    let upstream = Upstream::start().await?;
-    let setup = Setup::new()?
-        .cluster("upstream", upstream.address())
-        .service(Service::new("open")?.to_cluster("/", "upstream"))
-        .service(
-            Service::new("ruled")?
-                .plugin(
-                    "path_rules",
-                    json!([{ "match": "/\\d+", "replace": "/:id" }]),
-                )
-                .to_cluster("/", "upstream"),
-        );
-    let envoy = setup.start(&mut room).await?;
-    let bridge = Bridge::start(&mut room, envoy.admin(), envoy.bridge()).await?;
+    let services = [
+        Service::new("open")?.to_cluster("/", "upstream"),
+        Service::new("ruled")?
+            .plugin(
+                "path_rules",
+                json!([{ "match": "/\\d+", "replace": "/:id" }]),
+            )
+            .to_cluster("/", "upstream"),
+    ];
+    let (_upstream, envoy, bridge) = behind_envoy(&mut room, services).await?;
 
     let open = Client::new(envoy.service("open")?);
     for (path, label) in [
@@ -101,12 +96,8 @@ async fn paths_without_templates_are_named_by_their_shape_once_they_succeed() ->
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_path_of_odd_bytes_is_one_label_and_forges_nothing() -> Result<()> {
     let mut room = Room::open()?;
-    let upstream = Upstream::start().await?;
-    let setup = Setup::new()?
-        .cluster("upstream", upstream.address())
-        .service(Service::new("open")?.to_cluster("/", "upstream"));
-    let envoy = setup.start(&mut room).await?;
-    let bridge = Bridge::start(&mut room, envoy.admin(), envoy.bridge()).await?;
+    let service = Service::new("open")?.to_cluster("/", "upstream");
+    let (_upstream, envoy, bridge) = behind_envoy(&mut room, [service]).await?;
     let odd = [
         (r#"/a.b=c,d"#, r#"/a.b=c,d"#),
         (r#"/x.status=500.le=1"#, r#"/x.status=500.le=1"#),
@@ -151,17 +142,13 @@ async fn a_path_of_odd_bytes_is_one_label_and_forges_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_path_too_long_for_a_name_is_counted_as_overflow() -> Result<()> {
     let mut room = Room::open()?;
-    let upstream = Upstream::start().await?;
-    let setup = Setup::new()?
-        .cluster("upstream", upstream.address())
-        .service(Service::new("open")?.to_cluster("/", "upstream"))
-        .service(
-            Service::new("named")?
-                .plugin("routes", json!(["/files/*"]))
-                .to_cluster("/", "upstream"),
-        );
-    let envoy = setup.start(&mut room).await?;
-    let bridge = Bridge::start(&mut room, envoy.admin(), envoy.bridge()).await?;
+    let services = [
+        Service::new("open")?.to_cluster("/", "upstream"),
+        Service::new("named")?
+            .plugin("routes", json!(["/files/*"]))
+            .to_cluster("/", "upstream"),
+    ];
+    let (_upstream, envoy, bridge) = behind_envoy(&mut room, services).await?;
     let open = Client::new(envoy.service("open")?);
     let named = Client::new(envoy.service("named")?);
     for (length, label) in [
