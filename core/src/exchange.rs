@@ -323,17 +323,17 @@ fn is_internal_redirect(recorder: &mut Recorder, host: &impl Stream) -> bool {
 
 fn integer(recorder: &mut Recorder, host: &impl Stream, which: Property) -> Option<u64> {
     let bytes = property(recorder, host, which)?;
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    Some(u64::from_le_bytes((*bytes).try_into().ok()?))
 }
 
 /// `None`, and a counted failure, where the map cannot be read.
-fn headers(recorder: &mut Recorder, host: &impl Stream, which: Headers) -> Option<Vec<u8>> {
+fn headers<H: Stream>(recorder: &mut Recorder, host: &H, which: Headers) -> Option<H::Bytes> {
     host.headers(which)
         .map_err(|error| recorder.failed(error))
         .ok()
 }
 
-fn property(recorder: &mut Recorder, host: &impl Stream, which: Property) -> Option<Vec<u8>> {
+fn property<H: Stream>(recorder: &mut Recorder, host: &H, which: Property) -> Option<H::Bytes> {
     host.property(which).unwrap_or_else(|error| {
         recorder.failed(error);
         None

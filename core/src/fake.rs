@@ -136,6 +136,8 @@ fn name_of(which: Headers) -> &'static str {
 }
 
 impl Stats for FakeProxy {
+    type Bytes = Vec<u8>;
+
     fn define_metric(&self, _kind: StatKind, name: &str) -> Result<MetricId, Failed> {
         self.enter(HostCall::DefineMetric)?;
         let mut metrics = self.shared.metrics.borrow_mut();

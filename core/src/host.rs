@@ -5,6 +5,8 @@
 //! Every call may fail; none may panic. A failure names the call only, so that
 //! it can be counted under a bounded label.
 
+use std::ops::Deref;
+
 use crate::catalog::StatKind;
 
 /// A call to the proxy failed; where nothing else is said, nothing was changed.
@@ -109,6 +111,9 @@ impl Property {
 
 /// Stats and shared data; reachable at any time after start.
 pub trait Stats {
+    /// What the proxy hands over, in memory of its kind.
+    type Bytes: Deref<Target = [u8]>;
+
     /// A handle for the stat with this name; a new one each time.
     ///
     /// # Errors
@@ -131,7 +136,7 @@ pub trait Stats {
     ///
     /// # Errors
     /// Where the proxy refuses; that there is no value is no error.
-    fn shared_data(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, Failed>;
+    fn shared_data(&self, key: &str) -> Result<Option<(Self::Bytes, u32)>, Failed>;
 
     /// Sets a shared value if it is still the one the token was given for;
     /// `false` where another worker was quicker. Token 0 sets it in any case.
@@ -153,7 +158,7 @@ pub trait Stream: Stats {
     ///
     /// # Errors
     /// Where the map cannot be read in this callback.
-    fn headers(&self, which: Headers) -> Result<Vec<u8>, Failed>;
+    fn headers(&self, which: Headers) -> Result<Self::Bytes, Failed>;
 
     /// Takes a header out of the response.
     ///
@@ -165,7 +170,7 @@ pub trait Stream: Stats {
     ///
     /// # Errors
     /// Where the proxy refuses.
-    fn property(&self, property: Property) -> Result<Option<Vec<u8>>, Failed>;
+    fn property(&self, property: Property) -> Result<Option<Self::Bytes>, Failed>;
 }
 
 #[cfg(test)]

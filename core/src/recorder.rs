@@ -330,8 +330,8 @@ fn publish_bounds(host: &impl Stats, service: &str, buckets: &Buckets) -> Result
         .map(|bin| buckets.spelled(bin))
         .collect();
     let before = host.shared_data(&key)?;
-    let before = before.and_then(|(bytes, _)| String::from_utf8(bytes).ok());
-    for bound in before.iter().flat_map(|list| list.split(' ')) {
+    let before = before.as_ref().map_or(&[][..], |(bytes, _)| bytes);
+    for bound in str::from_utf8(before).unwrap_or_default().split(' ') {
         if !bound.is_empty() && !spelled.iter().any(|now| now == bound) {
             set_constant(host, BUCKET_BOUND, &[service, bound], 0)?;
         }

@@ -5,14 +5,14 @@
 //! declared as the ABI has them (Proxy-Wasm 0.2.1, WASI preview 1), every
 //! status is looked at, and a failure is a value.
 //!
-//! Memory: what the host hands over it has allocated by the module's own
-//! `proxy_on_memory_allocate` (in the SDK), which leaks a boxed slice of
-//! exactly that size; [`Returned`] takes it back.
+//! What the host hands over lies in memory that [`handed`] gave it and takes back.
 
 use std::time::Duration;
 
 use gatemeter_core::catalog::StatKind;
 use gatemeter_core::host::{Failed, Headers, HostCall, MetricId, Property, Stats, Stream};
+
+use crate::handed::{self, Handed};
 
 /// The proxy that the module runs in.
 pub(crate) struct Proxy;
@@ -22,6 +22,7 @@ const NOT_FOUND: u32 = 1;
 const CAS_MISMATCH: u32 = 8;
 
 const LOG_ERROR: u32 = 4;
+const LOG_CRITICAL: u32 = 5;
 
 const COUNTER: u32 = 0;
 const GAUGE: u32 = 1;
@@ -79,9 +80,18 @@ unsafe extern "C" {
 
 /// Writes one line to the proxy's log. Never text from a request.
 pub(crate) fn log_error(message: &str) {
+    log(LOG_ERROR, message);
+}
+
+/// Writes one line to the proxy's log: the module cannot go on.
+pub(crate) fn log_critical(message: &str) {
+    log(LOG_CRITICAL, message);
+}
+
+fn log(level: u32, message: &str) {
     // SAFETY: pointer and size are those of a live string. A log that fails
     // has nowhere to be reported.
-    let _ = unsafe { proxy_log(LOG_ERROR, message.as_ptr(), message.len()) };
+    let _ = unsafe { proxy_log(level, message.as_ptr(), message.len()) };
 }
 
 /// Asks for a tick every so often.
@@ -93,8 +103,8 @@ pub(crate) fn set_tick_period(period: Duration) -> Result<(), Failed> {
 }
 
 /// The bytes of the plugin configuration; none where the plugin has none.
-pub(crate) fn plugin_configuration() -> Result<Vec<u8>, Failed> {
-    let mut returned = Returned::none();
+pub(crate) fn plugin_configuration() -> Result<Handed, Failed> {
+    let mut returned = Returned::nowhere();
     // SAFETY: both out-pointers are valid for the duration of the call.
     let status = unsafe {
         proxy_get_buffer_bytes(
@@ -106,13 +116,15 @@ pub(crate) fn plugin_configuration() -> Result<Vec<u8>, Failed> {
         )
     };
     match status {
-        OK => Ok(returned.into_vec()),
-        NOT_FOUND => Ok(Vec::new()),
+        OK => returned.take(HostCall::Buffer),
+        NOT_FOUND => Ok(Handed::EMPTY),
         _ => Err(Failed(HostCall::Buffer)),
     }
 }
 
 impl Stats for Proxy {
+    type Bytes = Handed;
+
     fn define_metric(&self, kind: StatKind, name: &str) -> Result<MetricId, Failed> {
         let kind = match kind {
             StatKind::Counter => COUNTER,
@@ -137,8 +149,8 @@ impl Stats for Proxy {
         expect_ok(status, HostCall::RecordMetric)
     }
 
-    fn shared_data(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, Failed> {
-        let mut returned = Returned::none();
+    fn shared_data(&self, key: &str) -> Result<Option<(Handed, u32)>, Failed> {
+        let mut returned = Returned::nowhere();
         let mut cas = 0;
         // SAFETY: the key is a live string, the out-pointers are valid.
         let status = unsafe {
@@ -151,7 +163,7 @@ impl Stats for Proxy {
             )
         };
         match status {
-            OK => Ok(Some((returned.into_vec(), cas))),
+            OK => Ok(Some((returned.take(HostCall::SharedData)?, cas))),
             NOT_FOUND => Ok(None),
             _ => Err(Failed(HostCall::SharedData)),
         }
@@ -179,19 +191,19 @@ impl Stream for Proxy {
         expect_ok(errno, HostCall::Clock).map(|()| time)
     }
 
-    fn headers(&self, which: Headers) -> Result<Vec<u8>, Failed> {
+    fn headers(&self, which: Headers) -> Result<Handed, Failed> {
         let map = match which {
             Headers::Request => REQUEST_HEADERS,
             Headers::Response => RESPONSE_HEADERS,
         };
-        let mut returned = Returned::none();
+        let mut returned = Returned::nowhere();
         // SAFETY: both out-pointers are valid.
         let status = unsafe {
             proxy_get_header_map_pairs(map, &raw mut returned.data, &raw mut returned.size)
         };
         match status {
-            OK => Ok(returned.into_vec()),
-            NOT_FOUND => Ok(Vec::new()),
+            OK => returned.take(HostCall::HeaderMap),
+            NOT_FOUND => Ok(Handed::EMPTY),
             _ => Err(Failed(HostCall::HeaderMap)),
         }
     }
@@ -203,9 +215,9 @@ impl Stream for Proxy {
         expect_ok(status, HostCall::RemoveHeader)
     }
 
-    fn property(&self, property: Property) -> Result<Option<Vec<u8>>, Failed> {
+    fn property(&self, property: Property) -> Result<Option<Handed>, Failed> {
         let path = property.path();
-        let mut returned = Returned::none();
+        let mut returned = Returned::nowhere();
         // SAFETY: the path is a live string, the out-pointers are valid.
         let status = unsafe {
             proxy_get_property(
@@ -216,7 +228,7 @@ impl Stream for Proxy {
             )
         };
         match status {
-            OK => Ok(Some(returned.into_vec())),
+            OK => returned.take(HostCall::Property).map(Some),
             NOT_FOUND => Ok(None),
             _ => Err(Failed(HostCall::Property)),
         }
@@ -231,27 +243,21 @@ fn expect_ok(status: u32, call: HostCall) -> Result<(), Failed> {
     }
 }
 
-/// Memory that the host allocated in the module and handed over.
+/// Where the host says it wrote what a call returns.
 struct Returned {
     data: *mut u8,
     size: usize,
 }
 
 impl Returned {
-    const fn none() -> Self {
+    const fn nowhere() -> Self {
         Self {
             data: std::ptr::null_mut(),
             size: 0,
         }
     }
 
-    fn into_vec(self) -> Vec<u8> {
-        if self.data.is_null() || self.size == 0 {
-            return Vec::new();
-        }
-        // SAFETY: the host got this from `proxy_on_memory_allocate(size)`, which
-        // leaks a boxed slice of `size` bytes from the same allocator, and it
-        // wrote every byte of it. It hands each allocation over once.
-        unsafe { Vec::from_raw_parts(self.data, self.size, self.size) }
+    fn take(&self, call: HostCall) -> Result<Handed, Failed> {
+        handed::take(self.data, self.size).ok_or(Failed(call))
     }
 }

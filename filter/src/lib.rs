@@ -5,17 +5,20 @@
 //! changes but the signal headers that the configuration lists under `strip`.
 //!
 //! # Layout
-//! - [`root`]: configuration, ticks, the access logger form
-//! - [`exchange`]: the callbacks of one HTTP exchange
+//! In the order of a call:
+//! - [`callbacks`]: every export of the module, as the ABI has it
+//! - [`contexts`]: the root context or the exchange that an id stands for
 //! - [`host`]: every host call, and nowhere else
+//! - [`handed`]: the memory into which the host copies what a call returns
 //!
 //! # Invariants
 //! - Nothing here panics; a host call that fails is counted, not fatal.
-//! - Callbacks that are not used cost nothing: `finish` takes their exports out
-//!   of the module that `make wasm` writes. A plain build works too, slower.
+//! - A callback for an id that was never created, or is gone, changes nothing.
+//! - What the host says of the memory it filled is checked before it is read.
+//! - A request in the steady state allocates nothing.
 
-// `proxy_wasm::main!` makes an exported, unmangled function, which is what the
-// ABI wants; `host` says where else and why.
+// The ABI is made of exported and imported functions with C names; `callbacks`
+// and `host` say where else `unsafe` is needed and why.
 #![allow(unsafe_code, missing_docs)]
 #![deny(
     clippy::panic,
@@ -24,13 +27,7 @@
     clippy::indexing_slicing
 )]
 
-mod exchange;
+mod callbacks;
+mod contexts;
+mod handed;
 mod host;
-mod root;
-
-use proxy_wasm::traits::RootContext;
-
-proxy_wasm::main! {{
-    // Envoy allows nothing but this in `_initialize`.
-    proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(root::Root::default()) });
-}}

@@ -133,12 +133,12 @@ impl Admission {
     /// Lets all workers know of this; `false` where they do already.
     pub(super) fn note(&self, host: &impl Stats, what: Fingerprint) -> Result<bool, Failed> {
         for _ in 0..TRIES {
-            let (mut bucket, token) = self.bucket(host, what)?;
+            let (bucket, token) = self.bucket(host, what)?;
             if what.is_in(&bucket) {
                 return Ok(false);
             }
-            bucket.extend(what.0.to_be_bytes());
-            if host.set_shared_data(self.bucket_key(what), &bucket, token)? {
+            let more = [&*bucket, &what.0.to_be_bytes()].concat();
+            if host.set_shared_data(self.bucket_key(what), &more, token)? {
                 return Ok(true);
             }
         }
@@ -151,7 +151,7 @@ impl Admission {
             .map_or("", String::as_str)
     }
 
-    fn bucket(&self, host: &impl Stats, what: Fingerprint) -> Result<(Vec<u8>, u32), Failed> {
+    fn bucket<H: Stats>(&self, host: &H, what: Fingerprint) -> Result<(H::Bytes, u32), Failed> {
         host.shared_data(self.bucket_key(what))?
             .ok_or(Failed(HostCall::SharedData))
     }
