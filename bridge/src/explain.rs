@@ -51,12 +51,7 @@ pub fn explain(config: &PluginConfig, method: &str, path: &str) -> String {
     // Every status that a client can see has three digits.
     let status = Status::new(b"200");
     let fits = request_name_fits(&config.service, known, &label, status, &config.buckets);
-    let (label, why) = if fits {
-        (label, why)
-    } else {
-        let why = format!("the names of its stats would be longer than {MAX_LENGTH} bytes");
-        (OVERFLOW.to_owned(), why)
-    };
+    let (label, why) = if fits { (label, why) } else { too_long() };
     say("path", &label, &why);
     say(
         "status",
@@ -77,6 +72,11 @@ pub fn explain(config: &PluginConfig, method: &str, path: &str) -> String {
     text
 }
 
+fn too_long() -> (String, String) {
+    let why = format!("the names of its stats would be longer than {MAX_LENGTH} bytes");
+    (OVERFLOW.to_owned(), why)
+}
+
 fn path_label(config: &PluginConfig, label: PathLabel) -> (String, String) {
     let unmatched = |why: &str| (UNMATCHED.to_owned(), why.to_owned());
     match label {
@@ -95,6 +95,7 @@ fn path_label(config: &PluginConfig, label: PathLabel) -> (String, String) {
                 "no routes are configured: {UNMATCHED} until a response below 400 was given for it"
             ),
         ),
+        PathLabel::TooLong => too_long(),
         PathLabel::Excluded | PathLabel::Unmatched if config.paths.routes().is_empty() => {
             unmatched("no path, or one that is too long to be looked at")
         }

@@ -9,21 +9,30 @@
 //!    was given for it, so that a scanner cannot use up the room of the routes.
 //!
 //! At most [`MAX_LOOKED_AT`] bytes of a path are looked at. A longer one can
-//! match a template only where that ends in `*`, and is no candidate.
+//! match a template only where that ends in `*`, and is no candidate. What a
+//! path costs that was not seen before is the client's choice, so it is bounded:
+//! rules look at less of it the more of them there are, and a path that would
+//! still cost much matches nothing.
 //!
 //! A label is printable ASCII: any other byte of the path is spelled `%XX`, as
 //! a URL would spell it. Nothing is decoded: `/a%2Fb` is one segment.
 
 mod identifier;
+mod rule;
+mod target;
 mod template;
 
 use std::borrow::Cow;
 
-use regex_lite::{Regex, RegexBuilder};
-
-use crate::stat_name::push_percent;
-
+pub use rule::PathRule;
 pub use template::{RouteTable, RouteTableError, Template, TemplateError};
+
+pub(crate) use target::Target;
+
+use crate::stat_name::MAX_LENGTH;
+use identifier::replace_identifiers;
+use rule::{Effort, TooMuch};
+use target::printable;
 
 /// Label of paths that no template matches, or that have not yet been answered
 /// below 400.
@@ -35,38 +44,12 @@ pub const OVERFLOW: &str = "_OVERFLOW";
 /// How many bytes of a path are looked at.
 pub const MAX_LOOKED_AT: usize = 1024;
 
-/// Longest path that a rule may make, in bytes; one that grows beyond it has no
-/// label, so that rules which feed each other cannot fill the memory.
-const MAX_REWRITTEN: usize = 4 * MAX_LOOKED_AT;
+/// Most rules of one service.
+pub const MAX_RULES: usize = 16;
 
-/// Largest compiled form of one rule, in bytes; a rule that needs more is refused.
-const MAX_COMPILED_RULE: usize = 256 * 1024;
-
-/// One regular expression and what stands in place of its matches.
-#[derive(Clone, Debug)]
-pub struct PathRule {
-    pattern: Regex,
-    replacement: String,
-}
-
-impl PathRule {
-    /// A rule in the syntax of the crate `regex-lite`: that of `regex` without
-    /// Unicode classes, matched in linear time. `$1` and `$name` in the
-    /// replacement are captures.
-    ///
-    /// # Errors
-    /// What the crate says of the pattern.
-    pub fn try_new(pattern: &str, replacement: &str) -> Result<Self, String> {
-        let pattern = RegexBuilder::new(pattern)
-            .size_limit(MAX_COMPILED_RULE)
-            .build()
-            .map_err(|error| error.to_string())?;
-        Ok(Self {
-            pattern,
-            replacement: printable(replacement.as_bytes()),
-        })
-    }
-}
+/// Most bytes of a path that are looked at where there are rules, summed over
+/// them.
+const MAX_RULE_BYTES: usize = 4 * 1024;
 
 /// What a path is to the metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +60,8 @@ pub enum PathLabel {
     Route(usize),
     /// This becomes the label once a response below 400 was given.
     Candidate(String),
+    /// Would be such a candidate, but no stat name has room for it.
+    TooLong,
     /// No label of its own.
     Unmatched,
 }
@@ -106,22 +91,26 @@ impl PathLabeller {
 
     /// What the value of a `:path` pseudo-header is to the metrics.
     pub fn label(&self, path: &[u8]) -> PathLabel {
-        let path = without_query(path);
-        if path.is_empty() {
+        self.label_of(Target::new(path))
+    }
+
+    pub(crate) fn label_of(&self, target: Target<'_>) -> PathLabel {
+        if target.bytes().is_empty() {
             return PathLabel::Unmatched;
         }
-        let (path, cut) = match path.split_at_checked(MAX_LOOKED_AT) {
-            Some((head, rest)) if !rest.is_empty() => (head, true),
-            _ => (path, false),
-        };
-        let mut text = printable(path);
+        let (mut text, cut) = target.text();
         if !self.exclude.is_empty() && self.exclude.find(&text, cut).is_some() {
             return PathLabel::Excluded;
         }
+        if text.len() * self.rules.len() > MAX_RULE_BYTES {
+            return PathLabel::Unmatched;
+        }
+        let mut effort = Effort::default();
         for rule in &self.rules {
-            text = rewrite(rule, text);
-            if text.len() > MAX_REWRITTEN {
-                return PathLabel::Unmatched;
+            match rule.rewrite(&text, &mut effort) {
+                Ok(None) => {}
+                Ok(Some(rewritten)) => text = Cow::Owned(rewritten),
+                Err(TooMuch) => return PathLabel::Unmatched,
             }
         }
         if !self.routes.is_empty() {
@@ -133,37 +122,14 @@ impl PathLabeller {
         if cut || !text.starts_with('/') {
             return PathLabel::Unmatched;
         }
-        PathLabel::Candidate(identifier::replace_identifiers(&text))
-    }
-}
-
-/// The path of a request target: what stands before `?` or `#` (RFC 3986 §3.3).
-pub fn without_query(path: &[u8]) -> &[u8] {
-    let end = path
-        .iter()
-        .position(|&byte| byte == b'?' || byte == b'#')
-        .unwrap_or(path.len());
-    path.split_at_checked(end).map_or(path, |(path, _)| path)
-}
-
-fn rewrite(rule: &PathRule, text: String) -> String {
-    match rule.pattern.replace_all(&text, rule.replacement.as_str()) {
-        Cow::Borrowed(_) => text,
-        Cow::Owned(rewritten) => rewritten,
-    }
-}
-
-/// Bytes as text, each that is no printable ASCII as `%XX`.
-fn printable(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        if byte.is_ascii_graphic() {
-            text.push(char::from(byte));
-        } else {
-            push_percent(&mut text, byte);
+        if text.len() > MAX_LENGTH {
+            return PathLabel::TooLong;
+        }
+        match replace_identifiers(text) {
+            Ok(label) => PathLabel::Candidate(label),
+            Err(TooMuch) => PathLabel::Unmatched,
         }
     }
-    text
 }
 
 #[cfg(test)]

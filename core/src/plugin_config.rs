@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::buckets::{self, Buckets};
 use crate::labels::{Method, Status};
-use crate::path_label::{PathLabeller, PathRule, RouteTable, Template};
+use crate::path_label::{MAX_RULES, PathLabeller, PathRule, RouteTable, Template};
 use crate::recorder::request_name_fits;
 use crate::signals::Signal;
 use crate::stat_name::MAX_LENGTH;
@@ -301,6 +301,12 @@ impl Fields<'_> {
     fn path_rules(&mut self) -> Vec<PathRule> {
         let accepted = r#"a list of {"match": "/\\d+", "replace": "/:id"}"#;
         let items = self.list("path_rules", accepted).to_vec();
+        if items.len() > MAX_RULES {
+            self.errors.push(ConfigError {
+                key: "path_rules".to_owned(),
+                problem: format!("has {} rules; expected at most {MAX_RULES}", items.len()),
+            });
+        }
         let mut rules = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let place = format!("path_rules[{index}]");

@@ -158,22 +158,26 @@ fn is_kept(byte: u8) -> bool {
 }
 
 fn push_escaped(name: &mut String, value: &str) {
-    for byte in value.bytes() {
-        if is_kept(byte) {
-            name.push(char::from(byte));
-        } else {
-            push_percent(name, byte);
+    let mut rest = value;
+    // What is kept goes over in one piece: most values hold nothing else.
+    while let Some(at) = rest.bytes().position(|byte| !is_kept(byte)) {
+        let (kept, escaped) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        name.push_str(kept);
+        let mut characters = escaped.chars();
+        let character = characters.next().unwrap_or_default();
+        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+            name.push_str(str::from_utf8(&percent(byte)).unwrap_or_default());
         }
+        rest = characters.as_str();
     }
+    name.push_str(rest);
 }
 
 /// A byte as `%XX`, with upper-case digits (RFC 3986 §2.1).
-pub(crate) fn push_percent(text: &mut String, byte: u8) {
-    text.push('%');
-    for nibble in [byte >> 4, byte & 0x0f] {
-        let digit = char::from_digit(nibble.into(), 16).unwrap_or('0');
-        text.push(digit.to_ascii_uppercase());
-    }
+pub(crate) fn percent(byte: u8) -> [u8; 3] {
+    const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+    [b'%', digit(byte >> 4), digit(byte & 0x0f)]
 }
 
 fn unescape(value: &str) -> Result<Cow<'_, str>, DecodeError> {

@@ -104,11 +104,20 @@ fn bytes_outside_printable_ascii_are_spelled_as_in_a_url() {
 fn a_path_that_rules_blow_up_has_no_label() {
     let feed = "a".repeat(38);
     let rules = [("a", feed.as_str()); 3];
-    let path = format!("/{}", "a".repeat(1_000));
+    let path = format!("/{}", "a".repeat(40));
     assert_eq!(
         labeller(&rules, &[], &[]).label(path.as_bytes()),
         PathLabel::Unmatched
     );
+}
+
+#[test]
+fn with_many_rules_less_of_a_path_is_looked_at() {
+    let rules = [("x", "y"); MAX_RULES];
+    let labeller = labeller(&rules, &[], &[]);
+    let path = |bytes: usize| format!("/{}", "a".repeat(bytes - 1));
+    assert_eq!(labeller.label(path(256).as_bytes()), candidate(&path(256)));
+    assert_eq!(labeller.label(path(257).as_bytes()), PathLabel::Unmatched);
 }
 
 #[test]

@@ -10,9 +10,7 @@
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::path_label::{
-    MAX_LOOKED_AT, OVERFLOW, PathLabel, PathLabeller, UNMATCHED, without_query,
-};
+use crate::path_label::{OVERFLOW, PathLabel, PathLabeller, Target, UNMATCHED};
 
 /// Paths in one generation of the memory.
 const GENERATION: usize = 1024;
@@ -38,6 +36,8 @@ pub(crate) enum RequestPath {
     Known(PathId),
     /// Becomes a label if the response is below 400.
     Candidate(Box<str>),
+    /// Would be such a candidate, but no stat name has room for it.
+    TooLong,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,24 +102,24 @@ impl Paths {
 
     /// What the value of a `:path` pseudo-header is.
     pub(super) fn look_up(&mut self, path: &[u8]) -> RequestPath {
-        // One byte more than is looked at shows that there is more.
-        let key = without_query(path.get(..=MAX_LOOKED_AT).unwrap_or(path));
-        if let Some(remembered) = self.recall(key) {
+        let target = Target::new(path);
+        if let Some(remembered) = self.recall(target.bytes()) {
             return match remembered {
                 Remembered::Excluded => RequestPath::Excluded,
                 Remembered::Known(id) => RequestPath::Known(id),
             };
         }
-        let (found, remembered) = match self.labeller.label(key) {
+        let (found, remembered) = match self.labeller.label_of(target) {
             PathLabel::Excluded => (RequestPath::Excluded, Remembered::Excluded),
             PathLabel::Unmatched => known(PathId::UNMATCHED),
             PathLabel::Route(index) => known(route_id(index)),
+            PathLabel::TooLong => return RequestPath::TooLong,
             PathLabel::Candidate(label) => match self.known(&label) {
                 Some(id) => known(id),
                 None => return RequestPath::Candidate(label.into_boxed_str()),
             },
         };
-        self.remember(key, remembered);
+        self.remember(target.bytes(), remembered);
         found
     }
 
