@@ -20,13 +20,20 @@ use crate::header_map::HeaderMap;
 use crate::host::{Headers, Property, Stream};
 use crate::labels::{Method, ResponseFlags, Status};
 use crate::recorder::{PathId, Recorder, RequestPath};
-use crate::signals::Signal;
+use crate::signals::{Room, Signal};
 
 /// `response.code_details` of a hop that Envoy redirected internally.
 const INTERNAL_REDIRECT: &[u8] = b"internal_redirect";
 
 /// Media type of server-sent events (HTML Living Standard §9.2).
 const EVENT_STREAM: &[u8] = b"text/event-stream";
+
+/// Where a route that rewrites keeps the path of before.
+const ORIGINAL_PATH: &[u8] = b"x-envoy-original-path";
+
+/// Most headers of a map that are looked at; Envoy takes 100, unless it is
+/// told otherwise.
+const MAX_HEADERS: usize = 1000;
 
 /// What is known of one exchange so far.
 #[derive(Debug)]
@@ -52,19 +59,30 @@ impl Request {
         path: RequestPath::Known(PathId::UNMATCHED),
     };
 
-    /// `None` where the map has neither method nor path.
-    fn read(recorder: &mut Recorder, map: &[u8], path_header: &[u8]) -> Option<Self> {
+    /// `None` where the map has neither method nor path. Of a repeated header
+    /// the first counts, as Envoy has it.
+    fn read(recorder: &mut Recorder, map: &[u8], path_from: PathFrom) -> Option<Self> {
         let (mut method, mut path, mut original) = (None, None, None);
-        for (name, value) in HeaderMap::new(map) {
-            // Of a repeated header the first counts, as Envoy has it.
+        for (name, value) in HeaderMap::new(map).take(MAX_HEADERS) {
             match name {
                 b":method" => method = method.or(Some(value)),
                 b":path" => path = path.or(Some(value)),
-                _ if name == path_header => original = original.or(Some(value)),
-                _ => {}
+                ORIGINAL_PATH => original = original.or(Some(value)),
+                _ => continue,
+            }
+            // Envoy puts the pseudo-headers first: most headers need no look.
+            let found = match path_from {
+                PathFrom::Path => path,
+                PathFrom::OriginalPath => original,
+            };
+            if found.is_some() && method.is_some() {
+                break;
             }
         }
-        let path = original.or(path);
+        let path = match path_from {
+            PathFrom::Path => path,
+            PathFrom::OriginalPath => original.or(path),
+        };
         if method.is_none() && path.is_none() {
             return None;
         }
@@ -77,27 +95,40 @@ impl Request {
     }
 }
 
+/// Which header has the path as the client asked for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PathFrom {
+    /// `:path`, as long as no route rewrote it.
+    Path,
+    /// `x-envoy-original-path`, and `:path` where there is none.
+    OriginalPath,
+}
+
 /// What the headers of a response say.
 struct Response {
     status: Option<Status>,
     event_stream: bool,
+    /// Which may be there, and so may have to be stripped.
     signals: [bool; Signal::ALL.len()],
 }
 
 impl Response {
     /// Reads the map, and gives its signals to the recorder.
     fn read(recorder: &mut Recorder, map: &[u8]) -> Self {
+        let map = HeaderMap::new(map);
         let mut response = Self {
             status: None,
             event_stream: false,
-            signals: [false; Signal::ALL.len()],
+            // Beyond what is looked at there may be any of them.
+            signals: [map.len() > MAX_HEADERS; Signal::ALL.len()],
         };
-        for (name, value) in HeaderMap::new(map) {
+        let mut room = Room::default();
+        for (name, value) in map.take(MAX_HEADERS) {
             if let Some(signal) = Signal::of_header(name) {
                 if let Some(present) = response.signals.get_mut(signal as usize) {
                     *present = true;
                 }
-                recorder.signal(signal, value);
+                recorder.signal(signal, value, &mut room);
             } else if name == b":status" {
                 response.status = response.status.or(Some(Status::new(value)));
             } else if name == b"content-type" {
@@ -124,7 +155,7 @@ impl Exchange {
 
     /// The request's headers, before any route rewrites them.
     pub fn on_request_headers(&mut self, recorder: &mut Recorder, host: &impl Stream) {
-        self.request = read_request(recorder, host, b":path");
+        self.request = read_request(recorder, host, PathFrom::Path);
     }
 
     /// The final response's headers.
@@ -171,7 +202,7 @@ impl Exchange {
             return recorder.internal_redirect(host);
         }
         if self.request.is_none() {
-            self.request = read_request(recorder, host, b":path");
+            self.request = read_request(recorder, host, PathFrom::Path);
         }
         if self.is_excluded() {
             return self.count(recorder, host, Status::OTHER, 0);
@@ -232,7 +263,7 @@ impl Exchange {
 /// is `request.duration`. A request that Envoy's codec refused reaches it too,
 /// without headers and status.
 pub fn on_access_log(recorder: &mut Recorder, host: &impl Stream) {
-    let request = read_request(recorder, host, b"x-envoy-original-path");
+    let request = read_request(recorder, host, PathFrom::OriginalPath);
     let response = headers(recorder, host, Headers::Response)
         .and_then(|map| Response::read(recorder, &map).status);
     let Some(request) = request.or_else(|| response.map(|_| Request::UNKNOWN)) else {
@@ -267,15 +298,16 @@ fn count(
 fn read_request(
     recorder: &mut Recorder,
     host: &impl Stream,
-    path_header: &[u8],
+    path_from: PathFrom,
 ) -> Option<Request> {
     let map = headers(recorder, host, Headers::Request)?;
-    Request::read(recorder, &map, path_header)
+    Request::read(recorder, &map, path_from)
 }
 
 fn read_status(recorder: &mut Recorder, host: &impl Stream) -> Option<Status> {
     let map = headers(recorder, host, Headers::Response)?;
     HeaderMap::new(&map)
+        .take(MAX_HEADERS)
         .find(|(name, _)| *name == b":status")
         .map(|(_, value)| Status::new(value))
 }

@@ -35,6 +35,16 @@ impl<'a> HeaderMap<'a> {
             None => empty,
         }
     }
+
+    /// How many pairs are left, as the sizes have it.
+    pub fn len(&self) -> usize {
+        self.sizes.len() / 8
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sizes.is_empty()
+    }
 }
 
 impl<'a> Iterator for HeaderMap<'a> {

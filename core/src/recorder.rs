@@ -20,13 +20,14 @@ use crate::catalog::{BUCKET_BOUND, FILTER_INFO, SERIES_LIMIT};
 use crate::host::{Failed, HostCall, Stats};
 use crate::labels::{Method, Status};
 use crate::plugin_config::PluginConfig;
-use crate::signals::{Signal, cache_status, pool};
+use crate::signals::cache_status::{self, CacheResult};
+use crate::signals::{Malformed, Room, Signal, pool};
 
 pub use admission::RESERVE;
 pub(crate) use paths::{PathId, RequestPath};
 pub use series::request_name_fits;
 
-use admission::{Admission, Fingerprint, Room};
+use admission::{Admission, Fingerprint, Place};
 use paths::Paths;
 use scalars::{Scalars, set_constant};
 use series::{SeriesTable, Set};
@@ -184,31 +185,41 @@ impl Recorder {
         self.recorded(host);
     }
 
-    /// One line of a signal header of a response.
-    pub(crate) fn signal(&mut self, signal: Signal, line: &[u8]) {
-        let (scalars, config) = (&mut self.scalars, &self.config);
+    /// One line of a signal header of a response, and the room that the
+    /// signals before it have left.
+    pub(crate) fn signal(&mut self, signal: Signal, line: &[u8], room: &mut Room) {
         let read = match signal {
-            Signal::CacheStatus => cache_status::read(line, |cache, result| {
-                let index = scalars.cache_type(config.cache_type(cache));
-                match result {
-                    cache_status::CacheResult::Hit => scalars.cache_hits.add(index),
-                    cache_status::CacheResult::Miss => scalars.cache_misses.add(index),
-                    cache_status::CacheResult::Neither => {}
-                }
-            }),
-            Signal::DbPool => pool::read(line).map(|pool| {
-                if let Some(active) = pool.active {
-                    scalars.db_active.set(active);
-                }
-                if let Some(idle) = pool.idle {
-                    scalars.db_idle.set(idle);
-                }
-            }),
+            Signal::CacheStatus => self.caches(line, room),
+            Signal::DbPool => self.pool(line, room),
             Signal::ServerTiming => Ok(()),
         };
         if read.is_err() {
             self.scalars.signal_errors.add(signal as usize);
         }
+    }
+
+    fn caches(&mut self, line: &[u8], room: &mut Room) -> Result<(), Malformed> {
+        for member in cache_status::read(line, room)? {
+            let cache_type = self.config.cache_type(&member.name);
+            let index = self.scalars.cache_type(cache_type);
+            match member.result {
+                CacheResult::Hit => self.scalars.cache_hits.add(index),
+                CacheResult::Miss => self.scalars.cache_misses.add(index),
+                CacheResult::Neither => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn pool(&mut self, line: &[u8], room: &mut Room) -> Result<(), Malformed> {
+        let pool = pool::read(line, room)?;
+        if let Some(active) = pool.active {
+            self.scalars.db_active.set(active);
+        }
+        if let Some(idle) = pool.idle {
+            self.scalars.db_idle.set(idle);
+        }
+        Ok(())
     }
 
     fn recorded(&mut self, host: &impl Stats) {
@@ -228,7 +239,8 @@ impl Recorder {
     ) -> Result<Option<usize>, Failed> {
         let path = match path {
             RequestPath::Known(path) => *path,
-            RequestPath::Excluded => PathId::UNMATCHED,
+            RequestPath::TooLong if status.is_below_400() => return Ok(None),
+            RequestPath::Excluded | RequestPath::TooLong => PathId::UNMATCHED,
             RequestPath::Candidate(label) => match self.paths.known(label) {
                 Some(path) => path,
                 None if status.is_below_400() => {
@@ -250,7 +262,7 @@ impl Recorder {
             return Ok(Some(series));
         }
         let label = self.paths.label(path);
-        let admitted = self.admit(host, method, label, status, Room::Ordinary)?;
+        let admitted = self.admit(host, method, label, status, Place::Ordinary)?;
         Ok(admitted.then(|| self.series.add(set)))
     }
 
@@ -263,7 +275,7 @@ impl Recorder {
         label: &str,
         status: Status,
     ) -> Result<Option<usize>, Failed> {
-        if !self.admit(host, method, label, status, Room::Ordinary)? {
+        if !self.admit(host, method, label, status, Place::Ordinary)? {
             return Ok(None);
         }
         self.admission.note(host, Fingerprint::of_path(label))?;
@@ -281,13 +293,13 @@ impl Recorder {
         method: Method,
         label: &str,
         status: Status,
-        room: Room,
+        place: Place,
     ) -> Result<bool, Failed> {
         if !self.series.fits(method, label, status) {
             return Ok(false);
         }
         let set = Fingerprint::of_set(method.index(), label, status.code());
-        self.admission.admit(host, set, room)
+        self.admission.admit(host, set, place)
     }
 
     fn overflow(&mut self, host: &impl Stats, method: Method, status: Status) -> usize {
@@ -302,7 +314,7 @@ impl Recorder {
         }
         let label = self.paths.label(PathId::OVERFLOW);
         let admitted = self
-            .admit(host, method, label, status, Room::Reserve)
+            .admit(host, method, label, status, Place::Reserve)
             .unwrap_or_else(|error| {
                 self.failed(error);
                 false

@@ -6,6 +6,9 @@
 
 pub mod cache_status;
 pub mod pool;
+mod room;
+
+pub use room::Room;
 
 /// A response header that is read, by the name that
 /// `gatemeter_signal_errors_total` shows.
@@ -44,7 +47,8 @@ impl Signal {
     }
 }
 
-/// A header value that is not what its standard says. No text of it is kept.
+/// A header value that is not what its standard says, or for which a response
+/// has no [`Room`]. No text of it is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed header value")]
 pub struct Malformed;

@@ -23,9 +23,9 @@ pub const RESERVE: u32 = 500;
 /// Races lost in a row after which it counts as a failed host call.
 const TRIES: u32 = 64;
 
-/// Which part of the room a label set takes.
+/// Which part of the cap a label set takes its place in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum Place {
     Ordinary,
     Reserve,
 }
@@ -108,19 +108,19 @@ impl Admission {
         &self,
         host: &impl Stats,
         set: Fingerprint,
-        room: Room,
+        place: Place,
     ) -> Result<bool, Failed> {
         if self.knows(host, set)? {
             return Ok(true);
         }
-        if !self.change(host, room, true)? {
+        if !self.change(host, place, true)? {
             return Ok(false);
         }
         let noted = self.note(host, set);
         // Another worker was quicker with the same set, or it could not be
         // written: this place is not needed.
         if noted != Ok(true) {
-            self.change(host, room, false)?;
+            self.change(host, place, false)?;
         }
         noted.map(|_| true)
     }
@@ -157,15 +157,15 @@ impl Admission {
     }
 
     /// Takes a place (`false` where there is none left) or gives one back.
-    fn change(&self, host: &impl Stats, room: Room, take: bool) -> Result<bool, Failed> {
+    fn change(&self, host: &impl Stats, place: Place, take: bool) -> Result<bool, Failed> {
         for _ in 0..TRIES {
             let (bytes, token) = host
                 .shared_data(&self.count_key)?
                 .ok_or(Failed(HostCall::SharedData))?;
             let mut counts = Counts::from_bytes(&bytes);
-            let (count, most) = match room {
-                Room::Ordinary => (&mut counts.ordinary, self.max_series),
-                Room::Reserve => (&mut counts.reserve, RESERVE - 1),
+            let (count, most) = match place {
+                Place::Ordinary => (&mut counts.ordinary, self.max_series),
+                Place::Reserve => (&mut counts.reserve, RESERVE - 1),
             };
             if take && *count >= most {
                 return Ok(false);

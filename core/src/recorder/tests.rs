@@ -428,13 +428,15 @@ fn signals_move_their_metrics_and_a_malformed_one_is_counted() {
         &proxy,
         r#"{"service": "api", "cache": {"types": {"redis": "redis", "edge": "cdn"}}}"#,
     );
+    let mut room = Room::default();
     recorder.signal(
         Signal::CacheStatus,
         b"redis; hit, edge; fwd=miss, varnish; hit",
+        &mut room,
     );
-    recorder.signal(Signal::CacheStatus, b"redis; =");
-    recorder.signal(Signal::DbPool, b"active=15, idle=25");
-    recorder.signal(Signal::DbPool, b"active=-1");
+    recorder.signal(Signal::CacheStatus, b"redis; =", &mut room);
+    recorder.signal(Signal::DbPool, b"active=15, idle=25", &mut room);
+    recorder.signal(Signal::DbPool, b"active=-1", &mut room);
     recorder.tick(&proxy);
     for (name, value) in [
         ("cache_hits_total.service=api.cache_type=redis", 1),

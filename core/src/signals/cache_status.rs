@@ -11,14 +11,13 @@
 //! count one by one. A header that stands on several lines is read line by
 //! line, which RFC 9651 §3.1 allows a list to be split into.
 
-use std::convert::Infallible;
+use std::borrow::Cow;
 
-use sfv::visitor::{
-    EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ListVisitor, ParameterVisitor,
-};
+use sfv::visitor::{EntryVisitor, InnerListVisitor, ItemVisitor, ListVisitor, ParameterVisitor};
 use sfv::{BareItemFromInput, KeyRef, Parser};
 
-use super::Malformed;
+use super::room::PassedBy;
+use super::{Malformed, Room};
 
 /// What one cache did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,81 +30,109 @@ pub enum CacheResult {
     Neither,
 }
 
-/// Calls `member` with the name and result of each member of one header line,
-/// in the order of the line: nearest the origin first.
+/// One cache and what it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// What it calls itself; any text.
+    pub name: Cow<'a, str>,
+    /// What it did.
+    pub result: CacheResult,
+}
+
+/// The members of one header line, in its order: nearest the origin first.
 ///
 /// # Errors
-/// Where the line is no structured list. Nothing is called then.
-pub fn read(line: &[u8], mut member: impl FnMut(&str, CacheResult)) -> Result<(), Malformed> {
-    // Once to check the whole line, once to call: a line that turns out to be
-    // malformed at its end must not have counted at its start.
-    Parser::new(line).parse_list_with_visitor(Members(&mut |_, _| {}))?;
-    Parser::new(line).parse_list_with_visitor(Members(&mut member))?;
-    Ok(())
+/// Where the line is no structured list, or the room is too small for it.
+pub fn read<'a>(line: &'a [u8], room: &mut Room) -> Result<Vec<Member<'a>>, Malformed> {
+    room.line(line)?;
+    let members = Members {
+        found: Vec::new(),
+        room,
+    };
+    Ok(Parser::new(line).parse_list_with_visitor(members)?)
 }
 
-struct Members<'f>(&'f mut dyn FnMut(&str, CacheResult));
+struct Members<'r, 'de> {
+    found: Vec<Member<'de>>,
+    room: &'r mut Room,
+}
 
-impl<'de> ListVisitor<'de> for Members<'_> {
-    type Out = ();
-    type Error = Infallible;
+impl<'de> ListVisitor<'de> for Members<'_, 'de> {
+    type Out = Vec<Member<'de>>;
+    type Error = Malformed;
 
-    fn entry(&mut self) -> Result<impl EntryVisitor<'de>, Self::Error> {
-        Ok(Member(&mut *self.0))
+    fn entry(&mut self) -> Result<impl EntryVisitor<'de>, Malformed> {
+        self.room.part()?;
+        Ok(Entry {
+            found: &mut self.found,
+            room: self.room,
+        })
     }
 
-    fn finish(self) -> Result<Self::Out, Self::Error> {
-        Ok(())
+    fn finish(self) -> Result<Self::Out, Malformed> {
+        Ok(self.found)
     }
 }
 
-struct Member<'f>(&'f mut dyn FnMut(&str, CacheResult));
+struct Entry<'m, 'de> {
+    found: &'m mut Vec<Member<'de>>,
+    room: &'m mut Room,
+}
 
-impl<'de> ItemVisitor<'de> for Member<'_> {
+impl<'de> EntryVisitor<'de> for Entry<'_, 'de> {
+    type Error = Malformed;
+
+    fn item(self) -> Result<impl ItemVisitor<'de>, Malformed> {
+        Ok(self)
+    }
+
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Malformed> {
+        Ok(PassedBy(self.room))
+    }
+}
+
+impl<'de> ItemVisitor<'de> for Entry<'_, 'de> {
     type Out = ();
-    type Error = Infallible;
+    type Error = Malformed;
 
     fn bare_item(
         self,
         item: BareItemFromInput<'de>,
-    ) -> Result<impl ParameterVisitor<'de, Out = Self::Out>, Self::Error> {
+    ) -> Result<impl ParameterVisitor<'de, Out = ()>, Malformed> {
         Ok(Parameters {
-            member: self.0,
-            name: item,
+            entry: self,
+            // RFC 9211 §2: a member is a string or a token; others are ignored.
+            name: match item {
+                BareItemFromInput::Token(name) => Some(Cow::Borrowed(name.as_str())),
+                BareItemFromInput::String(name) => Some(match name {
+                    Cow::Borrowed(name) => Cow::Borrowed(name.as_str()),
+                    Cow::Owned(name) => Cow::Owned(name.into()),
+                }),
+                _ => None,
+            },
             hit: false,
             forwarded: None,
         })
     }
 }
 
-impl<'de> EntryVisitor<'de> for Member<'_> {
-    type Error = Infallible;
-
-    fn item(self) -> Result<impl ItemVisitor<'de>, Self::Error> {
-        Ok(self)
-    }
-
-    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Self::Error> {
-        Ok(Ignored)
-    }
-}
-
-struct Parameters<'f, 'de> {
-    member: &'f mut dyn FnMut(&str, CacheResult),
-    name: BareItemFromInput<'de>,
+struct Parameters<'m, 'de> {
+    entry: Entry<'m, 'de>,
+    name: Option<Cow<'de, str>>,
     hit: bool,
     forwarded: Option<CacheResult>,
 }
 
 impl<'de> ParameterVisitor<'de> for Parameters<'_, 'de> {
     type Out = ();
-    type Error = Infallible;
+    type Error = Malformed;
 
     fn parameter(
         &mut self,
         key: &'de KeyRef,
         value: BareItemFromInput<'de>,
-    ) -> Result<(), Self::Error> {
+    ) -> Result<(), Malformed> {
+        self.entry.room.part()?;
         match key.as_str() {
             "hit" => self.hit = matches!(value, BareItemFromInput::Boolean(true)),
             "fwd" => {
@@ -122,17 +149,14 @@ impl<'de> ParameterVisitor<'de> for Parameters<'_, 'de> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Self::Out, Self::Error> {
+    fn finish(self) -> Result<(), Malformed> {
         let result = if self.hit {
             CacheResult::Hit
         } else {
             self.forwarded.unwrap_or(CacheResult::Neither)
         };
-        match &self.name {
-            BareItemFromInput::Token(name) => (self.member)(name.as_str(), result),
-            BareItemFromInput::String(name) => (self.member)(name.as_str(), result),
-            // RFC 9211 §2: a member is a string or a token; others are ignored.
-            _ => {}
+        if let Some(name) = self.name {
+            self.entry.found.push(Member { name, result });
         }
         Ok(())
     }
@@ -144,11 +168,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn members(line: &str) -> Result<Vec<(String, CacheResult)>, Malformed> {
-        let mut found = Vec::new();
-        read(line.as_bytes(), |name, result| {
-            found.push((name.to_owned(), result));
-        })?;
-        Ok(found)
+        let members = read(line.as_bytes(), &mut Room::default())?;
+        let members = members.into_iter();
+        Ok(members.map(|m| (m.name.into_owned(), m.result)).collect())
     }
 
     fn one(line: &str) -> CacheResult {
@@ -205,17 +227,39 @@ mod tests {
     }
 
     #[test]
-    fn nothing_counts_of_a_malformed_line() {
-        let mut calls = 0;
-        assert_eq!(read(b"a; hit, b; =", |_, _| calls += 1), Err(Malformed));
-        assert_eq!(read(b"a; hit\xff", |_, _| calls += 1), Err(Malformed));
-        assert_eq!(calls, 0);
+    fn a_line_that_is_malformed_anywhere_gives_nothing() {
+        for line in ["a; hit, b; =", "a; hit\u{ff}", "a; hit,"] {
+            assert_eq!(members(line), Err(Malformed), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_escapes_is_unescaped() {
+        assert_eq!(members(r#""a\"b"; hit"#).unwrap()[0].0, "a\"b");
+    }
+
+    #[test]
+    fn a_response_has_room_for_so_many_members_and_bytes() {
+        let line = |members| vec!["a"; members].join(",");
+        assert_eq!(members(&line(64)).unwrap().len(), 64);
+        for line in [
+            line(65),
+            format!("a{}", ";b".repeat(64)),
+            format!("({})", "a ".repeat(64)),
+            format!("(){}", ";b".repeat(64)),
+            "a".repeat(1024),
+        ] {
+            assert_eq!(members(&line), Err(Malformed), "{line}");
+        }
+        let mut room = Room::default();
+        let lines = (0..).take_while(|_| read(b"a", &mut room).is_ok());
+        assert_eq!(lines.count(), 31);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(line: Vec<u8>) {
-            let _ = read(&line, |_, _| {});
+            let _ = read(&line, &mut Room::default());
         }
     }
 }

@@ -8,14 +8,13 @@
 //! Both keys are integers from zero on. A key that is missing leaves its gauge
 //! as it is; unknown keys are ignored, as the standard wants it.
 
-use std::convert::Infallible;
-
 use sfv::visitor::{
-    DictionaryVisitor, EntryVisitor, Ignored, InnerListVisitor, ItemVisitor, ParameterVisitor,
+    DictionaryVisitor, EntryVisitor, InnerListVisitor, ItemVisitor, ParameterVisitor,
 };
 use sfv::{BareItemFromInput, KeyRef, Parser};
 
-use super::Malformed;
+use super::room::PassedBy;
+use super::{Malformed, Room};
 
 /// Connections of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,77 +28,82 @@ pub struct Pool {
 /// The pool that one header line describes.
 ///
 /// # Errors
-/// Where the line is no dictionary, or a number is negative or no integer.
-pub fn read(line: &[u8]) -> Result<Pool, Malformed> {
-    let mut found = Found::default();
-    Parser::new(line).parse_dictionary_with_visitor(Keys(&mut found))?;
-    if found.malformed {
-        return Err(Malformed);
-    }
-    Ok(found.pool)
+/// Where the line is no dictionary, a number is negative or no integer, or the
+/// room is too small for it.
+pub fn read(line: &[u8], room: &mut Room) -> Result<Pool, Malformed> {
+    room.line(line)?;
+    let mut pool = Pool::default();
+    let pool_keys = Keys {
+        pool: &mut pool,
+        room,
+    };
+    Parser::new(line).parse_dictionary_with_visitor(pool_keys)?;
+    Ok(pool)
 }
 
-#[derive(Default)]
-struct Found {
-    pool: Pool,
-    malformed: bool,
+struct Keys<'p> {
+    pool: &'p mut Pool,
+    room: &'p mut Room,
 }
-
-struct Keys<'f>(&'f mut Found);
 
 impl<'de> DictionaryVisitor<'de> for Keys<'_> {
     type Out = ();
-    type Error = Infallible;
+    type Error = Malformed;
 
-    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Self::Error> {
-        let wanted = matches!(key.as_str(), "active" | "idle");
-        Ok(wanted.then_some(Entry {
-            found: &mut *self.0,
-            key: key.as_str(),
-        }))
+    fn entry(&mut self, key: &'de KeyRef) -> Result<impl EntryVisitor<'de>, Malformed> {
+        self.room.part()?;
+        Ok(Entry {
+            number: match key.as_str() {
+                "active" => Some(&mut self.pool.active),
+                "idle" => Some(&mut self.pool.idle),
+                _ => None,
+            },
+            room: self.room,
+        })
     }
 
-    fn finish(self) -> Result<Self::Out, Self::Error> {
+    fn finish(self) -> Result<(), Malformed> {
         Ok(())
     }
 }
 
-struct Entry<'f, 'de> {
-    found: &'f mut Found,
-    key: &'de str,
+struct Entry<'p> {
+    /// Where the number goes; `None` for a key that is of no interest.
+    number: Option<&'p mut Option<u64>>,
+    room: &'p mut Room,
 }
 
-impl<'de> ItemVisitor<'de> for Entry<'_, 'de> {
+impl<'de> ItemVisitor<'de> for Entry<'_> {
     type Out = ();
-    type Error = Infallible;
+    type Error = Malformed;
 
     fn bare_item(
         self,
         item: BareItemFromInput<'de>,
-    ) -> Result<impl ParameterVisitor<'de, Out = Self::Out>, Self::Error> {
-        let number = match item {
-            BareItemFromInput::Integer(number) => u64::try_from(i64::from(number)).ok(),
-            _ => None,
-        };
-        match number {
-            None => self.found.malformed = true,
-            Some(_) if self.key == "active" => self.found.pool.active = number,
-            Some(_) => self.found.pool.idle = number,
+    ) -> Result<impl ParameterVisitor<'de, Out = ()>, Malformed> {
+        if let Some(number) = self.number {
+            let BareItemFromInput::Integer(integer) = item else {
+                return Err(Malformed);
+            };
+            let integer = u64::try_from(i64::from(integer)).map_err(|_| Malformed)?;
+            *number = Some(integer);
         }
-        Ok(Ignored)
+        Ok(PassedBy(self.room))
     }
 }
 
-impl<'de> EntryVisitor<'de> for Entry<'_, 'de> {
-    type Error = Infallible;
+impl<'de> EntryVisitor<'de> for Entry<'_> {
+    type Error = Malformed;
 
-    fn item(self) -> Result<impl ItemVisitor<'de>, Self::Error> {
+    fn item(self) -> Result<impl ItemVisitor<'de>, Malformed> {
         Ok(self)
     }
 
-    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Self::Error> {
-        self.found.malformed = true;
-        Ok(Ignored)
+    fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Malformed> {
+        match self.number {
+            Some(_) => Err(Malformed),
+            None => Ok(PassedBy(self.room)),
+        }
     }
 }
 
@@ -107,6 +111,10 @@ impl<'de> EntryVisitor<'de> for Entry<'_, 'de> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn read(line: &[u8]) -> Result<Pool, Malformed> {
+        super::read(line, &mut Room::default())
+    }
 
     #[test]
     fn reads_both_gauges() {
@@ -146,6 +154,15 @@ mod tests {
             assert_eq!(read(line.as_bytes()), Err(Malformed), "{line}");
         }
         assert_eq!(read(b"active=\xff"), Err(Malformed));
+    }
+
+    #[test]
+    fn a_response_has_room_for_so_many_keys() {
+        let keys = |keys: usize| "a=1,".repeat(keys) + "active=2";
+        assert_eq!(read(keys(63).as_bytes()).map(|p| p.active), Ok(Some(2)));
+        assert_eq!(read(keys(64).as_bytes()), Err(Malformed));
+        let list = format!("x=({})", "1 ".repeat(64));
+        assert_eq!(read(list.as_bytes()), Err(Malformed));
     }
 
     proptest! {
