@@ -173,6 +173,9 @@ impl Exchange {
                 recorder.failed(error);
             }
         }
+        if self.counted {
+            return;
+        }
         let method = self.request.as_ref().map(|request| request.method);
         let stays_open = response.event_stream
             || response.status.is_some_and(|status| {

@@ -248,6 +248,20 @@ fn a_tunnel_and_an_event_stream_are_counted_at_response_headers() {
 }
 
 #[test]
+fn a_response_that_stays_open_is_counted_once_however_often_it_comes() {
+    let mut service = Service::api();
+    let mut exchange = service.start();
+    service.request(&mut exchange, "GET", "/ws");
+    for _ in 0..2 {
+        service.respond(&mut exchange, &[(":status", "101")]);
+    }
+    exchange.on_log(&mut service.recorder, &service.proxy);
+    service.respond(&mut exchange, &[(":status", "101")]);
+    service.end(exchange);
+    assert_eq!(service.counts(), one("method=GET.path=/ws.status=101"));
+}
+
+#[test]
 fn an_excluded_path_moves_one_counter_only() {
     let mut service = Service::api();
     let mut exchange = service.start();

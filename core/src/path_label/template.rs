@@ -13,6 +13,9 @@ use thiserror::Error;
 
 use super::printable;
 
+/// Most parameters of one template; matchit panics where there are more.
+const MOST_PARAMETERS: usize = 25;
+
 /// One route template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -44,6 +47,9 @@ pub enum TemplateError {
     /// No `/` at the start.
     #[error("does not start with /; expected a path such as /api/content/:id")]
     NotAbsolute,
+    /// More parameters than [`MOST_PARAMETERS`].
+    #[error("has more than {MOST_PARAMETERS} parameters; expected a shorter path")]
+    TooManyParameters,
     /// `*` anywhere but as the last segment.
     #[error(
         "has * before its end; it stands for the rest of the path and must be the last segment"
@@ -119,6 +125,10 @@ impl FromStr for Template {
                 label.push_str(&literal);
                 segments.push(Segment::Literal(literal));
             }
+        }
+        let parameters = segments.iter().filter(|s| **s == Segment::Parameter);
+        if parameters.count() > MOST_PARAMETERS {
+            return Err(TemplateError::TooManyParameters);
         }
         Ok(Self { label, segments })
     }
@@ -257,6 +267,16 @@ mod tests {
         ] {
             assert_eq!(parse(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn a_template_has_no_more_parameters_than_the_radix_tree_takes() {
+        let template = |parameters: usize| format!("{}/end", "/:id".repeat(parameters));
+        let most = template(MOST_PARAMETERS);
+        let table = table(&[&most]).unwrap();
+        assert_eq!(table.find(&most, false), Some(0));
+        let error = parse(&template(MOST_PARAMETERS + 1)).unwrap_err();
+        assert_eq!(error, TemplateError::TooManyParameters);
     }
 
     #[test]
