@@ -1,17 +1,52 @@
-//! The vocabulary of Proxy-Wasm 0.2.1: status codes, map, buffer, metric and
-//! stream types, with the numbers that the ABI gives them.
+//! The vocabulary of Proxy-Wasm 0.2.1 and 0.2.0: status codes, map, buffer,
+//! metric and stream types, with the numbers that the ABI gives them.
 //!
 //! [`imports`] are the functions that a module may import from `env`, [`wasi`]
-//! those from `wasi_snapshot_preview1`, [`pairs`] how a map looks in memory.
+//! those from `wasi_snapshot_preview1`, [`callback`] and [`exports`] those that
+//! it exports, [`pairs`] how a map looks in memory.
 //! This module decides nothing: an answer comes from whoever implements
 //! [`host::Host`].
 
+pub mod callback;
+pub mod exports;
 pub mod host;
 pub mod imports;
 pub mod pairs;
 pub mod wasi;
 
 use std::fmt;
+
+/// The version of the ABI that a module says it was built for. They differ in
+/// one import: `proxy_get_log_level` is new in 0.2.1
+/// (`WasmBase::registerCallbacks` of proxy-wasm-cpp-host).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Version {
+    /// `proxy_abi_version_0_2_0`
+    V0_2_0,
+    /// `proxy_abi_version_0_2_1`
+    V0_2_1,
+}
+
+impl Version {
+    /// The version that the export `name` declares, if this host speaks it.
+    #[must_use]
+    pub fn declared_by(name: &str) -> Option<Self> {
+        match name {
+            "proxy_abi_version_0_2_0" => Some(Self::V0_2_0),
+            "proxy_abi_version_0_2_1" => Some(Self::V0_2_1),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::V0_2_0 => "0.2.0",
+            Self::V0_2_1 => "0.2.1",
+        })
+    }
+}
 
 /// What a host call answers. Any number can be made, since a test also wants
 /// to know what a filter does with one that the ABI does not name.

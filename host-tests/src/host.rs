@@ -8,6 +8,7 @@
 
 pub mod cost;
 pub mod exchange;
+pub mod flow;
 pub mod headers;
 pub mod module;
 pub mod process;

@@ -6,7 +6,7 @@
 //! Values are copied, so that no borrow of the memory lives across a call into
 //! the module, which may grow it.
 
-use wasmtime::{AsContext, AsContextMut, Caller, Extern, Memory, TypedFunc};
+use wasmtime::{AsContext, AsContextMut, Caller, Memory, TypedFunc};
 
 use crate::abi::Status;
 
@@ -28,9 +28,31 @@ impl From<Status> for Fault {
     }
 }
 
+/// Where the host reads, writes and allocates: looked up once an instance, since
+/// a search by name in each host call takes longer than the call.
+#[derive(Clone)]
+pub struct Layout {
+    /// The linear memory, if the module exports one.
+    pub memory: Option<Memory>,
+    /// The first of [`ALLOCATORS`] that the module exports.
+    pub allocator: TypedFunc<u32, u32>,
+}
+
+impl std::fmt::Debug for Layout {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Layout")
+            .field("memory", &self.memory.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What the data of a store is told about memory, for measuring and because a
 /// module may call only a few host functions while it allocates.
 pub trait Observer {
+    /// The layout of the instance, once it is instantiated. Before that (in a
+    /// `start` section) the host reads, writes and allocates nothing.
+    fn layout(&self) -> Option<&Layout>;
     /// The allocator is about to be called with `fuel` left.
     fn allocation_begins(&mut self, fuel: u64);
     /// The allocator returned (or trapped) with `fuel` left.
@@ -128,13 +150,10 @@ impl<'call, 'store, T: Observer + 'static> Guest<'call, 'store, T> {
     }
 
     fn allocate(&mut self, size: u32) -> Result<u32, Fault> {
-        let allocator = ALLOCATORS
-            .iter()
-            .find_map(|name| self.caller.get_export(name).and_then(Extern::into_func))
+        let layout = self.caller.data().layout();
+        let allocator = layout
+            .map(|layout| layout.allocator.clone())
             .ok_or(Status::INVALID_MEMORY_ACCESS)?;
-        let allocator: TypedFunc<u32, u32> = allocator
-            .typed(self.caller.as_context())
-            .map_err(Fault::Trap)?;
         let before = self.caller.get_fuel().map_err(Fault::Trap)?;
         self.caller.data_mut().allocation_begins(before);
         let answer = allocator.call(self.caller.as_context_mut(), size);
@@ -147,10 +166,11 @@ impl<'call, 'store, T: Observer + 'static> Guest<'call, 'store, T> {
         }
     }
 
-    fn memory(&mut self) -> Result<Memory, Fault> {
+    fn memory(&self) -> Result<Memory, Fault> {
         self.caller
-            .get_export("memory")
-            .and_then(Extern::into_memory)
+            .data()
+            .layout()
+            .and_then(|layout| layout.memory)
             .ok_or_else(|| Status::INVALID_MEMORY_ACCESS.into())
     }
 }

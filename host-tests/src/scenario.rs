@@ -3,7 +3,7 @@
 //!
 //! A verb runs at once and returns when the proxy is done with it. A trap in
 //! the module fails the test at the line of the verb, with the module's last
-//! log lines, unless [`EnvoyBuilder::survive_traps`] was said.
+//! log lines, unless the plugin has a [`FailurePolicy`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -13,6 +13,7 @@
 //! #     r#"(module
 //! #         (memory (export "memory") 1)
 //! #         (func (export "proxy_abi_version_0_2_1"))
+//! #         (func (export "malloc") (param i32) (result i32) (i32.const 1024))
 //! #         (func (export "proxy_on_log") (param i32)))"#,
 //! # )?;
 //! let envoy = Envoy::new(module).workers(2).configure("")?;
@@ -26,13 +27,19 @@
 //! ```
 
 mod envoy;
+mod failure;
 pub mod flags;
+mod outcome;
+mod plugin;
 mod proxy;
 mod stream;
 mod traffic;
 mod worker;
 
 pub use envoy::{Envoy, EnvoyBuilder};
+pub use failure::FailurePolicy;
+pub use outcome::{Ending, Outcome};
+pub use plugin::Plugin;
 pub use proxy::{Configuration, Refused};
 pub use stream::Stream;
 pub use traffic::{AccessLog, Headers, NO_HEADERS, Request};

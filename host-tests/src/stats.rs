@@ -73,6 +73,11 @@ impl Stats {
         ids.next(kind, name)
     }
 
+    /// Adds `amount` to a counter of the proxy's own, which exists from now on.
+    pub(crate) fn count(&mut self, name: String, amount: u64) {
+        *self.counters.entry(name).or_default() += amount;
+    }
+
     /// Adds `offset`.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! What a host does for a module, in values: one method for each function of
-//! `env` (Proxy-Wasm 0.2.1), without pointers and sizes. [`super::imports`] calls
+//! `env`, without pointers and sizes. [`super::imports`] calls
 //! them.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::pairs::Pair;
@@ -51,7 +52,7 @@ pub trait Host: Observer {
         data: &[u8],
     ) -> Result<(), Status>;
 
-    fn map(&mut self, map: MapType) -> Result<Vec<Pair>, Status>;
+    fn map(&mut self, map: MapType) -> Result<Cow<'_, [Pair]>, Status>;
     fn set_map(&mut self, map: MapType, pairs: Vec<Pair>) -> Result<(), Status>;
     fn map_size(&mut self, map: MapType) -> Result<u32, Status>;
     fn header(&mut self, map: MapType, name: &[u8]) -> Result<Vec<u8>, Status>;

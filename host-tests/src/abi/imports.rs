@@ -9,7 +9,7 @@ use wasmtime::{Caller, Linker};
 
 use super::host::{Host, LocalResponse};
 use super::pairs;
-use super::{BufferType, LogLevel, MapType, MetricType, Status, StreamType};
+use super::{BufferType, LogLevel, MapType, MetricType, Status, StreamType, Version};
 use crate::memory::{Fault, Guest};
 
 /// Runs one import: asks the host for admission, then `body`.
@@ -44,12 +44,15 @@ macro_rules! call {
     };
 }
 
-/// Defines all of `env` in `linker`.
+/// Defines in `linker` what a module of this `version` may import from `env`.
 ///
 /// # Errors
 ///
 /// If the linker has one of the names already.
-pub fn link<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+pub fn link<T: Host + 'static>(linker: &mut Linker<T>, version: Version) -> wasmtime::Result<()> {
+    if version >= Version::V0_2_1 {
+        link_log_level(linker)?;
+    }
     link_plugin(linker)?;
     link_streams(linker)?;
     link_maps(linker)?;
@@ -58,15 +61,20 @@ pub fn link<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     link_calls(linker)
 }
 
+/// What ABI 0.2.1 added.
+fn link_log_level<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    call!(linker, "proxy_get_log_level", (level_at: u32), |guest| {
+        let level = guest.host().log_level() as u32;
+        guest.write_u32(level_at, level)?;
+    });
+    Ok(())
+}
+
 fn link_plugin<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     call!(linker, "proxy_log", (level: u32, message: u32, size: u32), |guest| {
         let level = LogLevel::try_from(level)?;
         let message = guest.read(message, size)?;
         guest.host().log(level, &message);
-    });
-    call!(linker, "proxy_get_log_level", (level_at: u32), |guest| {
-        let level = guest.host().log_level() as u32;
-        guest.write_u32(level_at, level)?;
     });
     call!(linker, "proxy_get_current_time_nanoseconds", (time_at: u32), |guest| {
         let now = guest.host().wall_clock_nanoseconds();
@@ -188,10 +196,9 @@ fn link_maps<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> 
         |guest| {
             let map = MapType::try_from(map)?;
             let headers = guest.host().map(map)?;
-            let bytes = if headers.is_empty() {
-                Vec::new()
-            } else {
-                pairs::serialize(&headers)
+            let bytes = match headers.as_ref() {
+                [] => Vec::new(),
+                headers => pairs::serialize(headers),
             };
             guest.hand_over(&bytes, pairs_at, size_at)?;
         }

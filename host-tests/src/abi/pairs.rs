@@ -23,7 +23,11 @@ pub fn serialize(pairs: &[Pair]) -> Vec<u8> {
             .expect("a header is shorter than 4 GiB")
             .to_le_bytes()
     };
-    let mut out = Vec::new();
+    let size = pairs
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 10)
+        .sum::<usize>();
+    let mut out = Vec::with_capacity(4 + size);
     let count = u32::try_from(pairs.len()).expect("fewer than 2^32 headers");
     out.extend_from_slice(&count.to_le_bytes());
     for (name, value) in pairs {

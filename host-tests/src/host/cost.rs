@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::ops::{AddAssign, Sub};
 
+use crate::abi::callback::Callback;
+
 /// The calls into a module of one kind.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Crossings {
@@ -17,8 +19,11 @@ pub struct Crossings {
 /// The costs since a virtual machine began, or between two moments.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Cost {
-    host_calls: BTreeMap<&'static str, u64>,
-    crossings: BTreeMap<String, Crossings>,
+    /// By name, sorted; a handful, since a module imports no more.
+    host_calls: Vec<(&'static str, u64)>,
+    callbacks: ByCallback,
+    /// Exports that are no callback of the ABI: only a test calls those.
+    others: BTreeMap<String, Crossings>,
     /// How often the host asked the module for memory, and the fuel of that.
     pub allocations: Crossings,
     /// Bytes that the host read from linear memory.
@@ -29,71 +34,113 @@ pub struct Cost {
     pub pages: u64,
 }
 
+/// The crossings of each [`Callback`], at its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ByCallback([Crossings; Callback::ALL.len()]);
+
+impl Default for ByCallback {
+    fn default() -> Self {
+        Self([Crossings::default(); Callback::ALL.len()])
+    }
+}
+
 impl Cost {
     /// How often the import `name` was called, by its name in the ABI
     /// (`proxy_log`, `clock_time_get`).
     #[must_use]
     pub fn host_calls(&self, name: &str) -> u64 {
-        self.host_calls.get(name).copied().unwrap_or_default()
+        let mut calls = self.host_calls.iter();
+        calls
+            .find(|(call, _)| *call == name)
+            .map_or(0, |(_, count)| *count)
     }
 
     /// All imports that were called, with how often.
     #[must_use]
     pub fn all_host_calls(&self) -> Vec<(&'static str, u64)> {
-        self.host_calls
-            .iter()
-            .map(|(name, count)| (*name, *count))
-            .collect()
+        self.host_calls.clone()
     }
 
     /// The calls of the export `name` (`proxy_on_log`).
     #[must_use]
     pub fn crossings(&self, name: &str) -> Crossings {
-        self.crossings.get(name).copied().unwrap_or_default()
+        match Callback::named(name) {
+            Some(callback) => self.callbacks.0[callback as usize],
+            None => self.others.get(name).copied().unwrap_or_default(),
+        }
     }
 
     /// All exports that were called, with how often.
     #[must_use]
     pub fn all_crossings(&self) -> Vec<(&str, u64)> {
-        self.crossings
+        let others = self.others.iter().map(|(name, spent)| (&**name, spent));
+        let mut all: Vec<(&str, u64)> = Callback::ALL
             .iter()
-            .map(|(name, crossings)| (name.as_str(), crossings.calls))
-            .collect()
+            .zip(&self.callbacks.0)
+            .map(|(callback, spent)| (callback.name(), spent))
+            .chain(others)
+            .filter(|(_, spent)| spent.calls > 0)
+            .map(|(name, spent)| (name, spent.calls))
+            .collect();
+        all.sort_unstable();
+        all
     }
 
     /// The fuel of all callbacks together.
     #[must_use]
     pub fn fuel(&self) -> u64 {
-        self.crossings
-            .values()
-            .map(|crossings| crossings.fuel)
-            .sum()
+        let all = self.callbacks.0.iter().chain(self.others.values());
+        all.map(|spent| spent.fuel).sum()
     }
 
     pub(super) fn count_host_call(&mut self, name: &'static str) {
-        *self.host_calls.entry(name).or_default() += 1;
+        // Nearly always the same literal, so that its address tells.
+        let known = self
+            .host_calls
+            .iter_mut()
+            .find(|(call, _)| std::ptr::eq(*call, name));
+        match known {
+            Some((_, count)) => *count += 1,
+            None => self.add_host_calls(name, 1),
+        }
     }
 
-    pub(super) fn count_crossing(&mut self, name: &str, fuel: u64) {
-        if let Some(crossings) = self.crossings.get_mut(name) {
-            crossings.calls += 1;
-            crossings.fuel += fuel;
-        } else {
-            self.crossings
-                .insert(name.to_owned(), Crossings { calls: 1, fuel });
+    fn add_host_calls(&mut self, name: &'static str, calls: u64) {
+        match self
+            .host_calls
+            .binary_search_by_key(&name, |(call, _)| call)
+        {
+            Ok(index) => self.host_calls[index].1 += calls,
+            Err(index) => self.host_calls.insert(index, (name, calls)),
         }
+    }
+
+    pub(super) fn count_crossing(&mut self, callback: Callback, fuel: u64) {
+        let spent = &mut self.callbacks.0[callback as usize];
+        spent.calls += 1;
+        spent.fuel += fuel;
+    }
+
+    pub(super) fn count_other(&mut self, name: &str, fuel: u64) {
+        let spent = self.others.entry(name.to_owned()).or_default();
+        spent.calls += 1;
+        spent.fuel += fuel;
     }
 }
 
 impl AddAssign<&Self> for Cost {
     fn add_assign(&mut self, other: &Self) {
         for (name, count) in &other.host_calls {
-            *self.host_calls.entry(name).or_default() += count;
+            self.add_host_calls(name, *count);
         }
-        for (name, crossings) in &other.crossings {
-            let sum = self.crossings.entry(name.clone()).or_default();
-            sum.calls += crossings.calls;
-            sum.fuel += crossings.fuel;
+        for (sum, spent) in self.callbacks.0.iter_mut().zip(&other.callbacks.0) {
+            sum.calls += spent.calls;
+            sum.fuel += spent.fuel;
+        }
+        for (name, spent) in &other.others {
+            let sum = self.others.entry(name.clone()).or_default();
+            sum.calls += spent.calls;
+            sum.fuel += spent.fuel;
         }
         self.allocations.calls += other.allocations.calls;
         self.allocations.fuel += other.allocations.fuel;
@@ -111,13 +158,17 @@ impl Sub<&Self> for Cost {
         for (name, count) in &mut self.host_calls {
             *count -= earlier.host_calls(name);
         }
-        self.host_calls.retain(|_, count| *count > 0);
-        for (name, crossings) in &mut self.crossings {
-            let before = earlier.crossings(name);
-            crossings.calls -= before.calls;
-            crossings.fuel -= before.fuel;
+        self.host_calls.retain(|(_, count)| *count > 0);
+        for (spent, before) in self.callbacks.0.iter_mut().zip(&earlier.callbacks.0) {
+            spent.calls -= before.calls;
+            spent.fuel -= before.fuel;
         }
-        self.crossings.retain(|_, crossings| crossings.calls > 0);
+        for (name, spent) in &mut self.others {
+            let before = earlier.crossings(name);
+            spent.calls -= before.calls;
+            spent.fuel -= before.fuel;
+        }
+        self.others.retain(|_, spent| spent.calls > 0);
         self.allocations.calls -= earlier.allocations.calls;
         self.allocations.fuel -= earlier.allocations.fuel;
         self.bytes_read -= earlier.bytes_read;

@@ -7,8 +7,9 @@
 //! response code only where there was one. A test can set any other, such as
 //! `response.grpc_status`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::flow::{Flow, Half};
 use super::headers::HeaderMap;
 use crate::abi::host::LocalResponse;
 use crate::abi::pairs;
@@ -18,16 +19,16 @@ use crate::abi::{MapType, Status};
 #[derive(Debug, Default, Clone)]
 pub struct Exchange {
     /// The maps that exist, by type.
-    pub maps: BTreeMap<MapType, HeaderMap>,
+    pub maps: Maps,
     /// The maps whose callback runs now, or paused.
-    pub open: BTreeSet<MapType>,
+    pub open: OpenMaps,
     /// Whether the log callback runs.
     pub log_phase: bool,
-    /// The chunk of request body that its callback sees.
+    /// The piece of request body that its callback sees.
     pub request_body: Option<Vec<u8>>,
-    /// The chunk of response body that its callback sees.
+    /// The piece of response body that its callback sees.
     pub response_body: Option<Vec<u8>>,
-    /// Whether the chunk that a callback sees is the last, so that the plugin
+    /// Whether the piece that a callback sees is the last, so that the plugin
     /// may begin trailers.
     pub last_chunk: bool,
     /// Bytes of request body so far.
@@ -50,12 +51,75 @@ pub struct Exchange {
     pub attributes: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Properties that the plugin set.
     pub filter_state: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// What the plugin answered in Envoy's place, until Envoy sends it.
+    /// What the plugin answered in Envoy's place.
     pub local_response: Option<LocalResponse>,
-    /// Whether a callback asked to pause, and nothing continued it.
-    pub paused: bool,
-    /// Whether the plugin asked to close the stream.
-    pub closed: bool,
+    /// How far the request is on its way to the service.
+    pub request: Flow,
+    /// How far the response is on its way to the client.
+    pub response: Flow,
+    /// Whether the response is the proxy's own, which ends the exchange.
+    pub local_reply: bool,
+    /// Whether the exchange was cut before the response was complete.
+    pub reset: bool,
+    /// Whether the exchange goes on without the module when its virtual
+    /// machine failed.
+    pub passes_when_failed: bool,
+    /// Whether the failure of the virtual machine was answered.
+    pub failed: bool,
+}
+
+/// The maps of an exchange, by type.
+#[derive(Debug, Default, Clone)]
+pub struct Maps([Option<HeaderMap>; 8]);
+
+impl Maps {
+    /// The map of this type.
+    #[must_use]
+    pub fn get(&self, map: MapType) -> Option<&HeaderMap> {
+        self.0[map as usize].as_ref()
+    }
+
+    /// The map of this type, to change.
+    pub fn get_mut(&mut self, map: MapType) -> Option<&mut HeaderMap> {
+        self.0[map as usize].as_mut()
+    }
+
+    /// The map of this type, which exists from now on.
+    pub fn begin(&mut self, map: MapType) -> &mut HeaderMap {
+        self.0[map as usize].get_or_insert_default()
+    }
+
+    /// Puts a map in its place.
+    pub fn insert(&mut self, map: MapType, headers: HeaderMap) {
+        self.0[map as usize] = Some(headers);
+    }
+
+    /// Takes a map away.
+    pub fn remove(&mut self, map: MapType) {
+        self.0[map as usize] = None;
+    }
+}
+
+/// A set of map types.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct OpenMaps(u8);
+
+impl OpenMaps {
+    /// Opens a map.
+    pub fn insert(&mut self, map: MapType) {
+        self.0 |= 1 << map as u8;
+    }
+
+    /// Closes a map.
+    pub fn remove(&mut self, map: MapType) {
+        self.0 &= !(1 << map as u8);
+    }
+
+    /// Whether a map is open.
+    #[must_use]
+    pub fn contains(self, map: MapType) -> bool {
+        self.0 & 1 << map as u8 != 0
+    }
 }
 
 impl Exchange {
@@ -74,15 +138,46 @@ impl Exchange {
         exchange
     }
 
+    /// One half of the exchange.
+    pub fn flow(&mut self, half: Half) -> &mut Flow {
+        match half {
+            Half::Request => &mut self.request,
+            Half::Response => &mut self.response,
+        }
+    }
+
+    /// The piece of body that the callback of this half sees.
+    pub fn piece(&mut self, half: Half) -> &mut Option<Vec<u8>> {
+        match half {
+            Half::Request => &mut self.request_body,
+            Half::Response => &mut self.response_body,
+        }
+    }
+
+    /// Whether the module holds the exchange back.
+    #[must_use]
+    pub fn paused(&self) -> bool {
+        self.request.is_stopped() || self.response.is_stopped()
+    }
+
+    /// Whether the request is one of gRPC, by its content type.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        let headers = self.maps.get(MapType::RequestHeaders);
+        let kind = headers.and_then(|headers| headers.first(b"content-type"));
+        kind.and_then(|kind| kind.strip_prefix(b"application/grpc"))
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
+    }
+
     /// The map, as a plugin may read it now.
     #[must_use]
     pub fn readable(&self, map: MapType) -> Option<&HeaderMap> {
         let visible = if self.log_phase {
             map != MapType::RequestTrailers
         } else {
-            self.open.contains(&map)
+            self.open.contains(map)
         };
-        self.maps.get(&map).filter(|_| visible)
+        self.maps.get(map).filter(|_| visible)
     }
 
     /// The map, as a plugin may change it now. With the last chunk of a body a
@@ -100,12 +195,12 @@ impl Exchange {
         };
         if begins && self.last_chunk {
             self.open.insert(map);
-            self.maps.entry(map).or_default();
+            self.maps.begin(map);
         }
-        if !self.open.contains(&map) {
+        if !self.open.contains(map) {
             return Err(Status::BAD_ARGUMENT);
         }
-        self.maps.get_mut(&map).ok_or(Status::BAD_ARGUMENT)
+        self.maps.get_mut(map).ok_or(Status::BAD_ARGUMENT)
     }
 
     /// The attribute at `path`, as the ABI serialises it: text as it is, whole
@@ -188,7 +283,7 @@ impl Exchange {
     }
 
     fn size(&self, map: MapType) -> u64 {
-        let headers = self.maps.get(&map);
+        let headers = self.maps.get(map);
         headers.map_or(0, HeaderMap::byte_size) as u64
     }
 
@@ -219,7 +314,7 @@ mod tests {
         assert!(exchange.readable(MapType::RequestHeaders).is_none());
         exchange.open.insert(MapType::RequestHeaders);
         assert!(exchange.readable(MapType::RequestHeaders).is_some());
-        exchange.open.clear();
+        exchange.open.remove(MapType::RequestHeaders);
         exchange.log_phase = true;
         assert!(exchange.readable(MapType::RequestHeaders).is_some());
         let written = exchange.writable(MapType::RequestHeaders).map(|_| ());

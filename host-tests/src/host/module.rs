@@ -4,11 +4,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use thiserror::Error;
-use wasmtime::{Config, Engine, OptLevel};
+use wasmtime::{Config, Engine, InstancePre, Linker, OptLevel, UnknownImportError};
+
+use super::state::VmState;
+use crate::abi::{Version, imports, wasi};
 
 /// Why there is no module to run.
 #[derive(Debug, Error)]
@@ -43,11 +46,35 @@ pub enum ModuleError {
     },
 }
 
+/// The code cannot be linked to the host.
+#[derive(Debug, Clone, Error)]
+pub enum LinkError {
+    /// It imports what the ABI version that it declares does not have.
+    #[error(
+        "missing import {module}.{name}: the module declares ABI {version}, \
+         which does not have it"
+    )]
+    Missing {
+        /// The module that it imports from.
+        module: String,
+        /// The function.
+        name: String,
+        /// The version that it declares.
+        version: Version,
+    },
+    /// It imports a function with other parameters or results.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
 /// Compiled code. Cloning is cheap, and so is running it in many virtual
 /// machines.
 #[derive(Clone)]
 pub struct Module {
     code: wasmtime::Module,
+    version: Version,
+    /// The code with its imports resolved, once for all virtual machines.
+    linked: Arc<OnceLock<Result<InstancePre<VmState>, LinkError>>>,
 }
 
 impl std::fmt::Debug for Module {
@@ -109,17 +136,24 @@ impl Module {
             .cranelift_opt_level(OptLevel::None);
         let engine = Engine::new(&config).map_err(ModuleError::Invalid)?;
         let code = wasmtime::Module::new(&engine, bytes).map_err(ModuleError::Invalid)?;
-        let module = Self { code };
-        let found: Vec<String> = module
-            .exports()
-            .into_iter()
-            .filter(|name| name.starts_with("proxy_abi_version_"))
-            .collect();
-        let spoken = ["proxy_abi_version_0_2_1", "proxy_abi_version_0_2_0"];
-        if !found.iter().any(|name| spoken.contains(&name.as_str())) {
+        // Envoy takes the first that it finds (`BytecodeUtil::getAbiVersion`).
+        let names = || code.exports().map(|export| export.name());
+        let Some(version) = names().find_map(Version::declared_by) else {
+            let found = names().filter(|name| name.starts_with("proxy_abi_version_"));
+            let found = found.map(str::to_owned).collect();
             return Err(ModuleError::UnknownAbi { found });
-        }
-        Ok(module)
+        };
+        Ok(Self {
+            code,
+            version,
+            linked: Arc::default(),
+        })
+    }
+
+    /// The ABI version that the module declares.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// The names of all exports, sorted.
@@ -146,8 +180,25 @@ impl Module {
         names
     }
 
-    pub(super) fn code(&self) -> &wasmtime::Module {
-        &self.code
+    /// The code with its imports resolved, ready to be instantiated.
+    pub(super) fn linked(&self) -> Result<&InstancePre<VmState>, LinkError> {
+        let linked = self.linked.get_or_init(|| self.link());
+        linked.as_ref().map_err(Clone::clone)
+    }
+
+    fn link(&self) -> Result<InstancePre<VmState>, LinkError> {
+        let mut linker = Linker::new(self.code.engine());
+        imports::link(&mut linker, self.version)
+            .and_then(|()| wasi::link(&mut linker))
+            .and_then(|()| linker.instantiate_pre(&self.code))
+            .map_err(|error| match error.downcast_ref::<UnknownImportError>() {
+                Some(unknown) => LinkError::Missing {
+                    module: unknown.module().to_owned(),
+                    name: unknown.name().to_owned(),
+                    version: self.version,
+                },
+                None => LinkError::Mismatch(format!("{error:#}")),
+            })
     }
 }
 

@@ -100,6 +100,9 @@ pub struct Queue {
 pub struct Process {
     /// The stats of all virtual machines.
     pub stats: Stats,
+    /// The stats that the proxy itself keeps, as far as they are emulated:
+    /// `wasm.<plugin>.vm_reload_*`.
+    pub proxy_stats: Stats,
     /// The log, oldest line first.
     pub log: Vec<LogLine>,
     /// The lowest severity that modules are told to log.
@@ -117,6 +120,7 @@ impl Default for Process {
     fn default() -> Self {
         Self {
             stats: Stats::default(),
+            proxy_stats: Stats::default(),
             log: Vec::new(),
             log_level: LogLevel::Info,
             shared_data: BTreeMap::new(),
@@ -159,6 +163,11 @@ impl Process {
     /// Lets all host calls work again.
     pub fn heal(&mut self) {
         self.faults.clear();
+    }
+
+    /// Whether no test wants a host call to fail or to be interrupted.
+    pub(super) fn is_undisturbed(&self) -> bool {
+        self.faults.is_empty() && self.interruptions.is_empty()
     }
 
     /// The status that the host call `name` is to answer in place of working.

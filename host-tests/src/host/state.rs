@@ -1,34 +1,45 @@
 //! The data of one virtual machine, and what it answers to host calls: the
 //! behaviour of Envoy 1.40, phase by phase.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::cost::Cost;
 use super::exchange::Exchange;
+use super::flow::Half;
 use super::headers::HeaderMap;
 use super::process::{LogLine, Process, Thread};
 use crate::abi::host::{Host, LocalResponse};
 use crate::abi::pairs::Pair;
 use crate::abi::{BufferType, LogLevel, MapType, MetricType, Status, StreamType};
-use crate::memory::Observer;
+use crate::memory::{Layout, Observer};
 use crate::stats::MetricIds;
 
-/// What a virtual machine and its plugin are called and given.
-#[derive(Debug, Clone, Default)]
+/// What a virtual machine is called and given. Two plugins with the same
+/// settings and the same code share one in each thread (Envoy's `makeVmKey`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VmSettings {
     /// The id under which virtual machines share data.
     pub vm_id: String,
     /// The configuration of the virtual machine.
     pub vm_configuration: Vec<u8>,
-    /// The name of the plugin.
-    pub plugin_name: String,
-    /// The id of the root context, for modules with several plugins.
-    pub root_id: String,
     /// Environment variables.
     pub environment: Vec<(String, String)>,
+}
+
+/// A plugin as its root context knows it. Two that are equal share one root
+/// context in a virtual machine (Envoy's `makePluginKey`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plugin {
+    /// Its name, which is that of its stats too.
+    pub name: String,
+    /// The id of its root context, for modules with several plugins.
+    pub root_id: String,
+    /// Its configuration.
+    pub configuration: Vec<u8>,
 }
 
 /// A root or stream context inside a virtual machine.
@@ -41,16 +52,30 @@ pub struct Context {
     /// The exchange that the context sees: a stream always has one, a root
     /// while it logs one.
     pub exchange: Option<Exchange>,
+    /// For a root: its plugin.
+    pub plugin: Option<Rc<Plugin>>,
     /// For a root: its timer.
     pub tick: Option<Tick>,
     /// For a root: the open streams under it.
     pub streams: u32,
-    /// For a root: nothing new comes to it; it ends with its last stream.
-    pub released: bool,
+    /// For a root: how many places of the proxy send something to it. With
+    /// none it ends with its last stream.
+    pub holders: u32,
     /// For a root: its done callback wants to be asked again.
     pub done_pending: bool,
-    /// For a root: it said that it is done, and is to be deleted.
-    pub delete_pending: bool,
+}
+
+/// What a host call wants done when the callback that made it is over.
+#[derive(Debug)]
+pub enum After {
+    /// Delete a root that said that it is done.
+    DeleteRoot(u32),
+    /// Let a stream that was stopped go on.
+    Continue(u32, Half),
+    /// Answer in place of the service.
+    Reply(u32, LocalResponse),
+    /// Reset a stream.
+    Close(u32),
 }
 
 /// A timer, in nanoseconds of the monotonic clock.
@@ -91,21 +116,29 @@ pub struct VmState {
     /// The thread it belongs to.
     pub thread: Thread,
     /// Its names and environment.
-    pub settings: VmSettings,
+    pub settings: Rc<VmSettings>,
     /// Its contexts by id.
     pub contexts: BTreeMap<u32, Context>,
+    /// The roots among them, oldest first.
+    pub roots: Vec<u32>,
+    /// What waits for the end of the present callback.
+    pub after: VecDeque<After>,
+    /// The exchanges of streams that ended, until somebody asks for them.
+    pub ended: BTreeMap<u32, Exchange>,
     /// The context whose callback runs; 0 for none.
     pub current: u32,
     /// The context that the module chose to speak for; 0 for none.
     pub effective: u32,
-    /// The plugin configuration, while it can be read.
-    pub plugin_configuration: Option<Vec<u8>>,
+    /// The plugin whose configuration can be read now.
+    pub configuring: Option<Rc<Plugin>>,
     /// Set while only few host calls are allowed.
     pub restriction: Option<Restriction>,
     /// What was spent so far.
     pub cost: Cost,
     /// The metric ids given out.
     pub metric_ids: MetricIds,
+    /// Where the module's memory is.
+    pub layout: Option<Layout>,
     allocating: Option<(Option<Restriction>, u64)>,
     next_context: u32,
 }
@@ -113,18 +146,22 @@ pub struct VmState {
 impl VmState {
     /// A virtual machine without contexts.
     #[must_use]
-    pub fn new(process: Rc<RefCell<Process>>, thread: Thread, settings: VmSettings) -> Self {
+    pub fn new(process: Rc<RefCell<Process>>, thread: Thread, settings: Rc<VmSettings>) -> Self {
         Self {
             process,
             thread,
             settings,
             contexts: BTreeMap::new(),
+            roots: Vec::new(),
+            after: VecDeque::new(),
+            ended: BTreeMap::new(),
             current: 0,
             effective: 0,
-            plugin_configuration: None,
+            configuring: None,
             restriction: None,
             cost: Cost::default(),
             metric_ids: MetricIds::default(),
+            layout: None,
             allocating: None,
             next_context: 1,
         }
@@ -138,14 +175,29 @@ impl VmState {
         id
     }
 
-    /// The context that a host call means.
-    fn context(&mut self) -> Option<&mut Context> {
-        let id = match self.effective {
+    /// The id of the context that a host call means.
+    fn meant(&self) -> u32 {
+        match self.effective {
             0 => self.current,
             id if self.contexts.contains_key(&id) => id,
             _ => self.current,
-        };
+        }
+    }
+
+    /// The context that a host call means.
+    fn context(&mut self) -> Option<&mut Context> {
+        let id = self.meant();
         self.contexts.get_mut(&id)
+    }
+
+    /// The plugin of the context that a host call means.
+    fn plugin(&self) -> Option<&Plugin> {
+        let context = self.contexts.get(&self.meant())?;
+        let root = match context.root {
+            0 => context,
+            root => self.contexts.get(&root)?,
+        };
+        root.plugin.as_deref()
     }
 
     fn exchange(&mut self) -> Option<&mut Exchange> {
@@ -167,6 +219,10 @@ impl VmState {
 }
 
 impl Observer for VmState {
+    fn layout(&self) -> Option<&Layout> {
+        self.layout.as_ref()
+    }
+
     fn allocation_begins(&mut self, fuel: u64) {
         self.allocating = Some((self.restriction, fuel));
         self.restriction = Some(Restriction::Allocating);
@@ -198,7 +254,13 @@ impl Host for VmState {
             return Err(wasmtime::Error::msg(message));
         }
         self.cost.count_host_call(call);
-        let interruption = self.process.borrow_mut().interruption(call);
+        let interruption = {
+            let mut process = self.process.borrow_mut();
+            if process.is_undisturbed() {
+                return Ok(None);
+            }
+            process.interruption(call)
+        };
         if let Some(run) = interruption {
             run();
         }
@@ -247,7 +309,8 @@ impl Host for VmState {
         match kind {
             BufferType::VmConfiguration => Ok(self.settings.vm_configuration.clone()),
             BufferType::PluginConfiguration => {
-                self.plugin_configuration.clone().ok_or(Status::NOT_FOUND)
+                let plugin = self.configuring.as_ref().ok_or(Status::NOT_FOUND)?;
+                Ok(plugin.configuration.clone())
             }
             BufferType::HttpCallResponseBody => Err(Status::NOT_FOUND),
             _ => Ok(self
@@ -280,11 +343,9 @@ impl Host for VmState {
         Ok(())
     }
 
-    fn map(&mut self, map: MapType) -> Result<Vec<Pair>, Status> {
+    fn map(&mut self, map: MapType) -> Result<Cow<'_, [Pair]>, Status> {
         let headers = self.exchange().and_then(|exchange| exchange.readable(map));
-        Ok(headers
-            .map(|headers| headers.pairs().to_vec())
-            .unwrap_or_default())
+        Ok(headers.map_or(Cow::Borrowed(&[]), |headers| headers.pairs().into()))
     }
 
     fn set_map(&mut self, map: MapType, pairs: Vec<Pair>) -> Result<(), Status> {
@@ -324,8 +385,14 @@ impl Host for VmState {
     fn property(&mut self, path: &[u8]) -> Result<Vec<u8>, Status> {
         match path {
             b"" => Err(Status::SERIALIZATION_FAILURE),
-            b"plugin_name" => Ok(self.settings.plugin_name.clone().into_bytes()),
-            b"plugin_root_id" => Ok(self.settings.root_id.clone().into_bytes()),
+            b"plugin_name" | b"plugin_root_id" => {
+                let plugin = self.plugin().ok_or(Status::NOT_FOUND)?;
+                let text = match path {
+                    b"plugin_name" => &plugin.name,
+                    _ => &plugin.root_id,
+                };
+                Ok(text.clone().into_bytes())
+            }
             b"plugin_vm_id" => Ok(self.settings.vm_id.clone().into_bytes()),
             _ => self.exchange().ok_or(Status::NOT_FOUND)?.attribute(path),
         }
@@ -338,32 +405,34 @@ impl Host for VmState {
     }
 
     fn continue_stream(&mut self, stream: StreamType) -> Result<(), Status> {
-        match stream {
-            StreamType::Request | StreamType::Response => {
-                if let Some(exchange) = self.exchange() {
-                    exchange.paused = false;
-                    exchange.open.remove(&MapType::RequestHeaders);
-                    exchange.open.remove(&MapType::RequestTrailers);
-                }
-                Ok(())
-            }
-            StreamType::Downstream => Ok(()),
-            StreamType::Upstream => Err(Status::UNIMPLEMENTED),
+        let half = match stream {
+            StreamType::Request => Half::Request,
+            StreamType::Response => Half::Response,
+            StreamType::Downstream => return Ok(()),
+            StreamType::Upstream => return Err(Status::UNIMPLEMENTED),
+        };
+        let id = self.meant();
+        if let Some(exchange) = self.exchange() {
+            // Envoy closes the maps of the request, whichever half goes on.
+            exchange.open.remove(MapType::RequestHeaders);
+            exchange.open.remove(MapType::RequestTrailers);
+            self.after.push_back(After::Continue(id, half));
         }
+        Ok(())
     }
 
     fn close_stream(&mut self, stream: StreamType) -> Result<(), Status> {
-        if let (StreamType::Request | StreamType::Response, Some(exchange)) =
-            (stream, self.exchange())
-        {
-            exchange.closed = true;
+        let id = self.meant();
+        if let (StreamType::Request | StreamType::Response, Some(_)) = (stream, self.exchange()) {
+            self.after.push_back(After::Close(id));
         }
         Ok(())
     }
 
     fn send_local_response(&mut self, response: LocalResponse) {
-        if let Some(exchange) = self.exchange() {
-            exchange.local_response = Some(response);
+        let id = self.meant();
+        if self.exchange().is_some() {
+            self.after.push_back(After::Reply(id, response));
         }
     }
 
@@ -381,7 +450,8 @@ impl Host for VmState {
             return Err(Status::NOT_FOUND);
         }
         context.done_pending = false;
-        context.delete_pending = true;
+        let root = self.meant();
+        self.after.push_back(After::DeleteRoot(root));
         Ok(())
     }
 

@@ -1,20 +1,29 @@
-//! One virtual machine: it is started, gets root contexts by configuration, ticks
-//! them and ends them as Envoy does. Its streams are in `stream`. A callback that the module does not export is skipped. After a trap
-//! the machine is dead and every further callback is skipped.
+//! One virtual machine: it is started, gets root contexts by configuration,
+//! ticks them and ends them as Envoy does. Its streams are in `stream`, what a
+//! response of the proxy itself is in `reply`.
+//!
+//! A callback that the module does not export is skipped. After a trap the
+//! machine is dead and every further callback is skipped, `proxy_on_delete` too
+//! (`isFailed()` in `ContextBase`); what becomes of its streams is the failure
+//! policy's matter.
 
+mod reply;
 mod stream;
+
+pub use reply::LocalReply;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use thiserror::Error;
-use wasmtime::{Extern, Linker, Store, Val};
+use wasmtime::{Instance, Store, Val};
 
 use super::cost::Cost;
 use super::module::Module;
 use super::process::{Process, Thread};
-use super::state::{Context, Restriction, VmSettings, VmState};
-use crate::abi::{imports, wasi};
+use super::state::{After, Context, Plugin, Restriction, VmSettings, VmState};
+use crate::abi::callback::Callback;
+use crate::abi::exports::{Exports, layout};
 
 /// More fuel than a callback needs in any test, and a second of work or so: what
 /// takes more is an endless loop.
@@ -37,14 +46,24 @@ pub struct Trap {
 pub enum Configured {
     /// It is in use, by the root context of this id.
     Accepted(u32),
-    /// `proxy_on_vm_start` or `proxy_on_configure` answered false.
-    Refused,
+    /// A callback answered false.
+    Refused(Step),
+}
+
+/// The callbacks that can refuse a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// `proxy_on_vm_start`
+    Start,
+    /// `proxy_on_configure`
+    Configure,
 }
 
 /// A virtual machine.
 pub struct Vm {
     store: Store<VmState>,
-    instance: wasmtime::Instance,
+    instance: Instance,
+    exports: Exports,
     dead: Option<Trap>,
 }
 
@@ -64,43 +83,47 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// If the module imports what the host does not have, or traps.
+    /// If the module imports what the host does not have, exports a callback
+    /// with another signature or no allocator, or traps.
     pub fn start(
         module: &Module,
         process: Rc<RefCell<Process>>,
         thread: Thread,
-        settings: VmSettings,
+        settings: Rc<VmSettings>,
     ) -> Result<Self, Trap> {
-        let failed = |error: wasmtime::Error| Trap {
+        let refused = |cause: String| Trap {
             thread,
             callback: "instantiation".to_owned(),
-            cause: format!("{error:#}"),
+            cause,
         };
-        let engine = module.code().engine();
-        let mut linker = Linker::new(engine);
-        imports::link(&mut linker).map_err(failed)?;
-        wasi::link(&mut linker).map_err(failed)?;
+        let failed = |error: wasmtime::Error| refused(format!("{error:#}"));
+        let linked = module
+            .linked()
+            .map_err(|error| refused(error.to_string()))?;
         let mut state = VmState::new(process, thread, settings);
         state.restriction = Some(Restriction::Initializing);
-        let mut store = Store::new(engine, state);
+        let mut store = Store::new(linked.module().engine(), state);
         store.set_fuel(FUEL_OF_A_CALL).map_err(failed)?;
-        let instance = linker
-            .instantiate(&mut store, module.code())
-            .map_err(failed)?;
+        let instance = linked.instantiate(&mut store).map_err(failed)?;
+        let exports = Exports::find(&mut store, &instance)
+            .and_then(|exports| Ok((exports, layout(&mut store, &instance)?)));
+        let (exports, layout) = exports.map_err(|error| refused(error.to_string()))?;
+        store.data_mut().layout = Some(layout);
         let mut vm = Self {
             store,
             instance,
+            exports,
             dead: None,
         };
-        if vm.exports("_initialize") {
-            vm.call(0, "_initialize", &[])?;
-            if vm.exports("main") {
-                vm.call(0, "main", &[0, 0])?;
+        if vm.exports.has(Callback::Initialize) {
+            vm.run(0, Callback::Initialize, &[])?;
+            if vm.exports.has(Callback::Main) {
+                vm.run(0, Callback::Main, &[0, 0])?;
             } else {
-                vm.call(0, "__main_void", &[])?;
+                vm.run(0, Callback::MainVoid, &[])?;
             }
         } else {
-            vm.call(0, "_start", &[])?;
+            vm.run(0, Callback::Start, &[])?;
         }
         vm.store.data_mut().restriction = None;
         Ok(vm)
@@ -124,11 +147,12 @@ impl Vm {
     }
 
     /// What the machine spent so far, and the memory it has now.
-    pub fn cost(&mut self) -> Cost {
+    #[must_use]
+    pub fn cost(&self) -> Cost {
         let mut cost = self.store.data().cost.clone();
-        cost.pages = self
-            .instance
-            .get_memory(&mut self.store, "memory")
+        let layout = self.store.data().layout.as_ref();
+        cost.pages = layout
+            .and_then(|layout| layout.memory)
             .map_or(0, |memory| memory.size(&self.store));
         cost
     }
@@ -150,98 +174,176 @@ impl Vm {
         callback: &str,
         arguments: &[u32],
     ) -> Result<Option<u32>, Trap> {
-        if self.dead.is_some() {
+        match Callback::named(callback) {
+            Some(callback) => self.run(context, callback, arguments),
+            None => self.run_other(context, callback, arguments),
+        }
+    }
+
+    /// As [`Vm::call`], with what the ABI knows.
+    ///
+    /// # Errors
+    ///
+    /// The trap, which kills the machine.
+    pub fn run(
+        &mut self,
+        context: u32,
+        callback: Callback,
+        arguments: &[u32],
+    ) -> Result<Option<u32>, Trap> {
+        if self.dead.is_some() || !self.exports.has(callback) {
             return Ok(None);
         }
-        let export = self.instance.get_export(&mut self.store, callback);
-        let Some(function) = export.and_then(Extern::into_func) else {
+        let before = self.enter(context);
+        let answer = match self.store.set_fuel(FUEL_OF_A_CALL) {
+            Ok(()) => self.exports.call(&mut self.store, callback, arguments),
+            Err(error) => Some(Err(error)),
+        };
+        let spent = self.leave(before);
+        let cost = &mut self.store.data_mut().cost;
+        cost.count_crossing(callback, spent);
+        let answer = answer.unwrap_or(Ok(0));
+        self.returned(callback.name(), answer).map(Some)
+    }
+
+    /// An export that is no callback of the ABI, for tests that call by hand.
+    fn run_other(
+        &mut self,
+        context: u32,
+        name: &str,
+        arguments: &[u32],
+    ) -> Result<Option<u32>, Trap> {
+        let function = self.instance.get_func(&mut self.store, name);
+        let (None, Some(function)) = (&self.dead, function) else {
             return Ok(None);
         };
+        let before = self.enter(context);
+        let answer = self.store.set_fuel(FUEL_OF_A_CALL).and_then(|()| {
+            let numbers = arguments.iter();
+            let arguments: Vec<Val> = numbers
+                .map(|number| Val::I32(number.cast_signed()))
+                .collect();
+            let results = function.ty(&self.store).results().len();
+            let mut results = vec![Val::I32(0); results];
+            function.call(&mut self.store, &arguments, &mut results)?;
+            let answer = results.first().and_then(Val::i32).unwrap_or_default();
+            Ok(answer.cast_unsigned())
+        });
+        let spent = self.leave(before);
+        self.store.data_mut().cost.count_other(name, spent);
+        self.returned(name, answer).map(Some)
+    }
+
+    fn enter(&mut self, context: u32) -> (u32, u32) {
         let state = self.store.data_mut();
         let before = (state.current, state.effective);
         state.current = context;
         state.effective = 0;
-        let answer = self.run(&function, arguments);
+        before
+    }
+
+    /// Gives the fuel that the call took.
+    fn leave(&mut self, before: (u32, u32)) -> u64 {
         let spent = FUEL_OF_A_CALL.saturating_sub(self.store.get_fuel().unwrap_or_default());
         let state = self.store.data_mut();
         (state.current, state.effective) = before;
-        state.cost.count_crossing(callback, spent);
+        spent
+    }
+
+    fn returned(&mut self, callback: &str, answer: wasmtime::Result<u32>) -> Result<u32, Trap> {
         match answer {
             Ok(answer) => {
-                self.delete_done_roots()?;
-                Ok(Some(answer))
+                self.do_deferred()?;
+                Ok(answer)
             }
-            Err(error) => {
-                let trap = Trap {
-                    thread: self.store.data().thread,
-                    callback: callback.to_owned(),
-                    cause: format!("{error:#}"),
-                };
-                self.dead = Some(trap.clone());
-                Err(trap)
-            }
+            Err(error) => Err(self.die(callback, &format!("{error:#}"))),
         }
     }
 
-    /// Deletes the roots that said in this callback that they are done.
-    fn delete_done_roots(&mut self) -> Result<(), Trap> {
-        let contexts = self.state().contexts.iter();
-        let done: Vec<u32> = contexts
-            .filter(|(_, context)| context.delete_pending)
-            .map(|(root, _)| *root)
-            .collect();
-        for root in done {
-            self.delete_root(root)?;
+    fn die(&mut self, callback: &str, cause: &str) -> Trap {
+        let trap = Trap {
+            thread: self.store.data().thread,
+            callback: callback.to_owned(),
+            cause: cause.to_owned(),
+        };
+        self.dead = Some(trap.clone());
+        trap
+    }
+
+    /// Does what host calls put off until the callback that made them is over
+    /// (`DeferAfterCallActions` of proxy-wasm-cpp-host).
+    fn do_deferred(&mut self) -> Result<(), Trap> {
+        while let Some(after) = self.state_mut().after.pop_front() {
+            match after {
+                After::DeleteRoot(root) => self.delete_root(root)?,
+                After::Continue(stream, half) => self.resume(stream, half)?,
+                After::Reply(stream, response) => self.reply_of_the_module(stream, response)?,
+                After::Close(stream) => self.close(stream)?,
+            }
         }
         Ok(())
     }
 
-    fn run(&mut self, function: &wasmtime::Func, arguments: &[u32]) -> wasmtime::Result<u32> {
-        self.store.set_fuel(FUEL_OF_A_CALL)?;
-        let arguments: Vec<Val> = arguments
-            .iter()
-            .map(|number| Val::I32(number.cast_signed()))
-            .collect();
-        let results = function.ty(&self.store).results().len();
-        let mut results = vec![Val::I32(0); results];
-        function.call(&mut self.store, &arguments, &mut results)?;
-        let answer = results.first().and_then(Val::i32).unwrap_or_default();
-        Ok(answer.cast_unsigned())
-    }
-
-    /// Gives the machine a plugin configuration: a new root context, created,
-    /// started and configured. The configuration can be read in the first and
-    /// the last of these callbacks.
+    /// Gives the machine a plugin: a new root context, created, started and
+    /// configured. The configuration can be read in the first and the last of
+    /// these callbacks. If the machine has a root for the same plugin, that one
+    /// is used, and no callback runs (`getOrCreateThreadLocalPlugin`).
     ///
     /// # Errors
     ///
     /// If the module traps.
-    pub fn configure(&mut self, configuration: &[u8]) -> Result<Configured, Trap> {
-        let root = self.state_mut().add_context(Context::default());
-        self.with_configuration(configuration, |vm| vm.create(root))?;
-        let size = length(&self.state().settings.vm_configuration);
-        let started = self.call(root, "proxy_on_vm_start", &[root, size])?;
-        if started == Some(0) {
-            return Ok(Configured::Refused);
+    pub fn configure(&mut self, plugin: &Rc<Plugin>) -> Result<Configured, Trap> {
+        if let Some(root) = self.root_of(plugin) {
+            self.hold_root(root);
+            return Ok(Configured::Accepted(root));
         }
-        let size = length(configuration);
-        let configured = self.with_configuration(configuration, |vm| {
-            vm.call(root, "proxy_on_configure", &[root, size])
+        let root = self.state_mut().add_context(Context {
+            plugin: Some(Rc::clone(plugin)),
+            holders: 1,
+            ..Context::default()
+        });
+        self.state_mut().roots.push(root);
+        self.with_configuration(plugin, |vm| vm.create(root))?;
+        let size = length(&self.state().settings.vm_configuration);
+        let started = self.run(root, Callback::VmStart, &[root, size])?;
+        if started == Some(0) {
+            return Ok(Configured::Refused(Step::Start));
+        }
+        let size = length(&plugin.configuration);
+        let configured = self.with_configuration(plugin, |vm| {
+            vm.run(root, Callback::Configure, &[root, size])
         })?;
         if configured == Some(0) {
-            return Ok(Configured::Refused);
+            return Ok(Configured::Refused(Step::Configure));
         }
         Ok(Configured::Accepted(root))
     }
 
+    /// The root that this plugin has already, and that has not begun to end.
+    fn root_of(&self, plugin: &Plugin) -> Option<u32> {
+        let state = self.state();
+        let mut roots = state.roots.iter().copied();
+        roots.find(|root| {
+            state.contexts.get(root).is_some_and(|context| {
+                !context.done_pending && context.plugin.as_deref() == Some(plugin)
+            })
+        })
+    }
+
+    fn hold_root(&mut self, root: u32) {
+        if let Some(context) = self.state_mut().contexts.get_mut(&root) {
+            context.holders += 1;
+        }
+    }
+
     fn with_configuration<R>(
         &mut self,
-        configuration: &[u8],
+        plugin: &Rc<Plugin>,
         run: impl FnOnce(&mut Self) -> R,
     ) -> R {
-        self.state_mut().plugin_configuration = Some(configuration.to_vec());
+        self.state_mut().configuring = Some(Rc::clone(plugin));
         let answer = run(self);
-        self.state_mut().plugin_configuration = None;
+        self.state_mut().configuring = None;
         answer
     }
 
@@ -258,28 +360,30 @@ impl Vm {
             return Ok(());
         }
         let root = context.root;
-        self.call(id, "proxy_on_context_create", &[id, root])?;
+        self.run(id, Callback::ContextCreate, &[id, root])?;
         Ok(())
     }
 
-    /// Takes a root out of use. It ends (done, delete) with its last stream.
+    /// Takes a root out of use in one place. When nothing uses it, it ends
+    /// (done, delete) with its last stream.
     ///
     /// # Errors
     ///
     /// If the module traps.
     pub fn release_root(&mut self, root: u32) -> Result<(), Trap> {
         if let Some(context) = self.state_mut().contexts.get_mut(&root) {
-            context.released = true;
+            context.holders = context.holders.saturating_sub(1);
         }
         self.end_root_if_idle(root)
     }
 
     fn end_root_if_idle(&mut self, root: u32) -> Result<(), Trap> {
         match self.state().contexts.get(&root) {
-            Some(context) if context.released && context.streams == 0 && !context.done_pending => {}
+            Some(context)
+                if context.holders == 0 && context.streams == 0 && !context.done_pending => {}
             _ => return Ok(()),
         }
-        let done = self.call(root, "proxy_on_done", &[root])?;
+        let done = self.run(root, Callback::Done, &[root])?;
         if done == Some(0) {
             if let Some(context) = self.state_mut().contexts.get_mut(&root) {
                 context.done_pending = true;
@@ -290,32 +394,40 @@ impl Vm {
     }
 
     fn delete_root(&mut self, root: u32) -> Result<(), Trap> {
-        if let Some(context) = self.state_mut().contexts.get_mut(&root) {
-            context.delete_pending = false;
-        }
-        self.call(root, "proxy_on_delete", &[root])?;
-        self.state_mut().contexts.remove(&root);
+        self.run(root, Callback::Delete, &[root])?;
+        let state = self.state_mut();
+        state.contexts.remove(&root);
+        state.roots.retain(|id| *id != root);
         Ok(())
+    }
+
+    /// Whether no stream is open in the machine.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.contexts.len() == state.roots.len()
     }
 
     /// When the next timer of this machine is due, and whose.
     #[must_use]
     pub fn next_tick(&self) -> Option<(u64, u32)> {
-        self.state()
-            .contexts
-            .iter()
-            .filter_map(|(root, context)| Some((context.tick?.due, *root)))
-            .min()
+        let state = self.state();
+        let ticks = state.roots.iter().filter_map(|root| {
+            let tick = state.contexts.get(root)?.tick?;
+            Some((tick.due, *root))
+        });
+        ticks.min()
     }
 
     /// The roots that have a timer.
     #[must_use]
     pub fn ticking_roots(&self) -> Vec<u32> {
-        let contexts = self.state().contexts.iter();
-        contexts
-            .filter(|(_, context)| context.tick.is_some())
-            .map(|(root, _)| *root)
-            .collect()
+        let state = self.state();
+        let ticks = |root: &&u32| {
+            let context = state.contexts.get(root);
+            context.is_some_and(|context| context.tick.is_some())
+        };
+        state.roots.iter().filter(ticks).copied().collect()
     }
 
     /// Ticks `root` and sets its timer anew, from `now`.
@@ -324,7 +436,7 @@ impl Vm {
     ///
     /// If the module traps.
     pub fn tick(&mut self, root: u32, now: u64) -> Result<(), Trap> {
-        let ticked = self.call(root, "proxy_on_tick", &[root]);
+        let ticked = self.run(root, Callback::Tick, &[root]);
         if let Some(context) = self.state_mut().contexts.get_mut(&root)
             && let Some(tick) = &mut context.tick
         {

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::failure::FailurePolicy;
+use super::plugin::Plugin;
 use super::proxy::{Configuration, Proxy, Refused};
 use super::worker::Worker;
 use crate::abi::Status;
@@ -22,7 +24,7 @@ pub struct EnvoyBuilder {
     process: Rc<RefCell<Process>>,
     workers: usize,
     settings: VmSettings,
-    survive_traps: bool,
+    plugin: Plugin,
 }
 
 impl EnvoyBuilder {
@@ -64,12 +66,18 @@ impl EnvoyBuilder {
         self
     }
 
-    /// Lets traffic go on where a module trapped, as Envoy does with
-    /// `FAIL_OPEN`: the callbacks of its virtual machine are skipped from then
-    /// on. [`Envoy::traps`] tells of it.
+    /// The plugin's name, root id and failure policy.
     #[must_use]
-    pub fn survive_traps(mut self) -> Self {
-        self.survive_traps = true;
+    pub fn plugin(mut self, plugin: Plugin) -> Self {
+        self.plugin = plugin;
+        self
+    }
+
+    /// Says that traps are expected, and what Envoy does with traffic then.
+    /// Without this a trap fails the test. [`Envoy::traps`] tells of them.
+    #[must_use]
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.plugin = self.plugin.failure_policy(policy);
         self
     }
 
@@ -80,28 +88,23 @@ impl EnvoyBuilder {
     ///
     /// If the module refuses it or traps.
     pub fn configure(self, configuration: impl Into<Configuration>) -> Result<Envoy, Refused> {
-        let mut proxy = Proxy {
-            module: self.module,
-            process: self.process,
-            settings: self.settings,
-            survive_traps: self.survive_traps,
-            configuration: None,
-            threads: Vec::new(),
-            traps: Vec::new(),
-        };
+        let mut proxy = Proxy::new(self.module, self.process, self.settings);
         let threads = (0..self.workers).map(Thread::Worker);
         let threads = std::iter::once(Thread::Main).chain(threads);
-        proxy.configure(configuration.into(), threads.collect())?;
+        let plugin = proxy.install(self.plugin, configuration.into(), threads)?;
         Ok(Envoy {
             proxy: Rc::new(RefCell::new(proxy)),
+            plugin,
         })
     }
 }
 
-/// A running proxy.
+/// A running proxy, seen from one of its plugins: traffic passes through that
+/// one.
 #[derive(Debug, Clone)]
 pub struct Envoy {
     pub(super) proxy: Rc<RefCell<Proxy>>,
+    pub(super) plugin: usize,
 }
 
 impl Envoy {
@@ -118,10 +121,9 @@ impl Envoy {
             workers: 1,
             settings: VmSettings {
                 vm_id: "vm".to_owned(),
-                plugin_name: "plugin".to_owned(),
                 ..VmSettings::default()
             },
-            survive_traps: false,
+            plugin: Plugin::named("plugin"),
         }
     }
 
@@ -135,7 +137,27 @@ impl Envoy {
     pub fn worker(&self, number: usize) -> Worker {
         let workers = self.proxy.borrow().threads.len() - 1;
         assert!(number < workers, "worker {number} of {workers}");
-        Worker::new(Rc::clone(&self.proxy), number + 1)
+        Worker::new(Rc::clone(&self.proxy), self.plugin, number + 1)
+    }
+
+    /// Adds a plugin to the same virtual machines, with a root context of its
+    /// own, and gives the proxy as that plugin's traffic sees it. One that is
+    /// equal to a plugin which is there, its configuration too, shares its root.
+    ///
+    /// # Errors
+    ///
+    /// If the module refuses the configuration or traps.
+    pub fn add_plugin(
+        &self,
+        plugin: Plugin,
+        configuration: impl Into<Configuration>,
+    ) -> Result<Self, Refused> {
+        let mut proxy = self.proxy.borrow_mut();
+        let plugin = proxy.install(plugin, configuration.into(), std::iter::empty())?;
+        Ok(Self {
+            proxy: Rc::clone(&self.proxy),
+            plugin,
+        })
     }
 
     /// Moves the clocks on, and ticks what comes due on the way.
@@ -179,30 +201,26 @@ impl Envoy {
         }
     }
 
-    /// Gives the proxy another configuration, without stopping traffic: new
+    /// Gives the plugin another configuration, without stopping traffic: new
     /// streams come to a new root context, the old one ends with its last
     /// stream. The same configuration again changes nothing.
     ///
     /// # Errors
     ///
     /// If the module refuses it or traps; a refusal leaves the old one in use.
+    /// What `proxy_on_configure` refused once is refused again without a call.
     pub fn reconfigure(&self, configuration: impl Into<Configuration>) -> Result<(), Refused> {
         let mut proxy = self.proxy.borrow_mut();
-        proxy.configure(configuration.into(), Vec::new())
+        proxy.reconfigure(self.plugin, configuration.into())
     }
 
     /// Removes the plugin from all threads: its root contexts end (done,
-    /// delete) with their last streams.
+    /// delete) with their last streams, unless another plugin shares them.
     #[track_caller]
     pub fn drain(&self) {
         let proxy = &mut *self.proxy.borrow_mut();
-        for index in 0..proxy.threads.len() {
-            let thread = &mut proxy.threads[index];
-            if let Some(root) = thread.root.take() {
-                let released = thread.vm.release_root(root);
-                proxy.settle(released);
-            }
-        }
+        let drained = proxy.drain(self.plugin);
+        proxy.settle(drained);
     }
 
     /// From now on the host call `name` answers `status` and does nothing. The
@@ -242,13 +260,20 @@ impl Envoy {
         self.proxy.borrow().process.borrow().stats.clone()
     }
 
+    /// The stats that Envoy keeps itself, of which the host has
+    /// `wasm.<plugin>.vm_reload_success`, `_failure` and `_backoff`.
+    #[must_use]
+    pub fn proxy_stats(&self) -> Stats {
+        self.proxy.borrow().process.borrow().proxy_stats.clone()
+    }
+
     /// All lines that modules logged so far.
     #[must_use]
     pub fn logs(&self) -> Vec<LogLine> {
         self.proxy.borrow().process.borrow().log.clone()
     }
 
-    /// The traps that were survived.
+    /// The traps that were expected, see [`EnvoyBuilder::failure_policy`].
     #[must_use]
     pub fn traps(&self) -> Vec<Trap> {
         self.proxy.borrow().traps.clone()
@@ -278,8 +303,8 @@ impl Envoy {
     #[must_use]
     pub fn cost(&self) -> Cost {
         let mut sum = Cost::default();
-        for thread in &mut self.proxy.borrow_mut().threads {
-            sum += &thread.vm.cost();
+        for thread in &self.proxy.borrow().threads {
+            sum += &thread.cost();
         }
         sum
     }

@@ -2,42 +2,42 @@
 //! is kept by the verbs; a test that wants another order uses
 //! [`super::Worker::callback`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::flags;
+use super::outcome::Outcome;
 use super::proxy::Proxy;
 use super::traffic::Headers;
 use crate::abi::MapType;
 use crate::abi::host::LocalResponse;
 use crate::abi::pairs::Pair;
 use crate::host::exchange::Exchange;
+use crate::host::flow::Half;
 use crate::host::headers::HeaderMap;
-use crate::host::vm::{Trap, Vm};
+use crate::host::vm::{LocalReply, Trap, Vm};
 
-/// An exchange. It stays open until a verb ends it; verbs after that panic,
-/// since they would test nothing.
+/// An exchange. It stays open until something ends it: a verb, an answer of the
+/// module or the proxy, a failed virtual machine. Verbs after that panic, since
+/// they would test nothing; what the client got can still be asked.
 #[derive(Debug)]
 pub struct Stream {
     proxy: Rc<RefCell<Proxy>>,
     thread: usize,
+    machine: u32,
     id: u32,
-    ended: Cell<bool>,
-    /// The headers that went to the client, kept when the context is gone.
-    sent: RefCell<Option<HeaderMap>>,
-    /// What the module answered in Envoy's place.
-    local_response: RefCell<Option<LocalResponse>>,
+    /// The exchange, when its context is gone.
+    over: RefCell<Option<Exchange>>,
 }
 
 impl Stream {
-    pub(super) fn new(proxy: Rc<RefCell<Proxy>>, thread: usize, id: u32) -> Self {
+    pub(super) fn new(proxy: Rc<RefCell<Proxy>>, thread: usize, machine: u32, id: u32) -> Self {
         Self {
             proxy,
             thread,
+            machine,
             id,
-            ended: Cell::new(false),
-            sent: RefCell::new(None),
-            local_response: RefCell::new(None),
+            over: RefCell::new(None),
         }
     }
 
@@ -55,7 +55,19 @@ impl Stream {
     #[track_caller]
     pub fn respond(&self, status: u16, headers: impl Into<Headers>) {
         self.set_response(status, headers.into(), "via_upstream");
-        self.show_response();
+        self.run(|vm, id| vm.show_headers(id, Half::Response, false));
+    }
+
+    /// As [`Stream::respond`], and nothing follows: a 204, an answer to `HEAD`,
+    /// or a gRPC response that has its trailers in its headers.
+    ///
+    /// # Panics
+    ///
+    /// On a trap, and after the end.
+    #[track_caller]
+    pub fn respond_without_body(&self, status: u16, headers: impl Into<Headers>) {
+        self.set_response(status, headers.into(), "via_upstream");
+        self.run(|vm, id| vm.show_headers(id, Half::Response, true));
     }
 
     /// As [`Stream::respond`], with exactly these headers, which may lack a
@@ -70,7 +82,7 @@ impl Stream {
         self.with_exchange(|exchange| {
             exchange.maps.insert(MapType::ResponseHeaders, headers);
         });
-        self.show_response();
+        self.run(|vm, id| vm.show_headers(id, Half::Response, false));
     }
 
     /// The connection becomes a WebSocket: a 101 passes, and the exchange stays
@@ -94,24 +106,26 @@ impl Stream {
         self.respond(200, [("content-type", "text/event-stream")]);
     }
 
-    /// A chunk of the request body passes; gives what the module left of it.
+    /// A piece of the request body arrives; gives what goes on to the service
+    /// now, which is nothing while the module holds it back.
     ///
     /// # Panics
     ///
     /// On a trap, and after the end.
     #[track_caller]
     pub fn request_body(&self, chunk: impl AsRef<[u8]>, end_of_stream: bool) -> Vec<u8> {
-        self.body(true, chunk.as_ref(), end_of_stream)
+        self.body(Half::Request, chunk.as_ref(), end_of_stream)
     }
 
-    /// A chunk of the response body passes; gives what the module left of it.
+    /// A piece of the response body arrives; gives what goes on to the client
+    /// now, which is nothing while the module holds it back.
     ///
     /// # Panics
     ///
     /// On a trap, and after the end.
     #[track_caller]
     pub fn response_body(&self, chunk: impl AsRef<[u8]>, end_of_stream: bool) -> Vec<u8> {
-        self.body(false, chunk.as_ref(), end_of_stream)
+        self.body(Half::Response, chunk.as_ref(), end_of_stream)
     }
 
     /// Trailers of the request arrive.
@@ -121,7 +135,7 @@ impl Stream {
     /// On a trap, and after the end.
     #[track_caller]
     pub fn request_trailers(&self, trailers: impl Into<Headers>) {
-        self.trailers(MapType::RequestTrailers, trailers.into());
+        self.trailers(Half::Request, trailers.into());
     }
 
     /// Trailers of the response arrive.
@@ -131,7 +145,7 @@ impl Stream {
     /// On a trap, and after the end.
     #[track_caller]
     pub fn response_trailers(&self, trailers: impl Into<Headers>) {
-        self.trailers(MapType::ResponseTrailers, trailers.into());
+        self.trailers(Half::Response, trailers.into());
     }
 
     /// A route rewrites the path: every later callback sees the new one.
@@ -142,7 +156,7 @@ impl Stream {
     #[track_caller]
     pub fn rewrite_path(&self, path: &str) {
         self.with_exchange(|exchange| {
-            if let Some(headers) = exchange.maps.get_mut(&MapType::RequestHeaders) {
+            if let Some(headers) = exchange.maps.get_mut(MapType::RequestHeaders) {
                 if let Some(original) = headers.first(b":path").map(<[u8]>::to_vec) {
                     headers.replace(b"x-envoy-original-path", &original);
                 }
@@ -169,29 +183,31 @@ impl Stream {
     ///
     /// # Panics
     ///
-    /// On a trap, and after the end.
+    /// On a trap, after the end, and while the module holds the response back.
     #[track_caller]
     pub fn finish(&self) {
-        self.end(0, None);
+        let stopped = self.with_exchange(|exchange| exchange.response.is_stopped());
+        assert!(!stopped, "the module holds the response back");
+        self.run(Vm::end_stream);
     }
 
     /// Envoy answers in place of the service, and the exchange ends. The module
-    /// sees the response headers, since it sees what the client gets.
+    /// sees the response if it has seen none yet, since it sees what the client
+    /// gets. The details are the body too.
     ///
     /// # Panics
     ///
     /// On a trap, and after the end.
     #[track_caller]
     pub fn local_reply(&self, status: u16, flags: i64, details: &str) {
-        self.with_exchange(|exchange| {
-            exchange.response_flags |= flags;
-            exchange.response_code_details = Some(details.to_owned());
-        });
-        self.respond(
+        let reply = LocalReply {
             status,
-            [("content-type", "text/plain"), ("server", "envoy")],
-        );
-        self.end(flags, Some(details));
+            flags,
+            details: details.to_owned(),
+            body: details.into(),
+            ..LocalReply::default()
+        };
+        self.run(|vm, id| vm.local_reply(id, reply));
     }
 
     /// The client goes away. Whether it had a response by then is what the test
@@ -202,7 +218,7 @@ impl Stream {
     /// On a trap, and after the end.
     #[track_caller]
     pub fn client_leaves(&self) {
-        self.end(flags::DC, Some("downstream_remote_disconnect"));
+        self.run(|vm, id| vm.cut(id, flags::DC, "downstream_remote_disconnect"));
     }
 
     /// The exchange is cut, for the reason in `flags`.
@@ -212,10 +228,8 @@ impl Stream {
     /// On a trap, and after the end.
     #[track_caller]
     pub fn reset(&self, flags: i64) {
-        self.end(
-            flags,
-            Some("upstream_reset_after_response_started{remote_reset}"),
-        );
+        let details = "upstream_reset_after_response_started{remote_reset}";
+        self.run(|vm, id| vm.cut(id, flags, details));
     }
 
     /// Envoy follows a redirect of the service itself: this hop ends with a
@@ -229,83 +243,90 @@ impl Stream {
     #[must_use]
     pub fn redirect_internally(&self, status: u16, next: &str) -> Self {
         self.set_response(status, [("location", next)].into(), "internal_redirect");
-        let exchange = self.with_exchange(|exchange| {
-            let headers = exchange.maps.get_mut(&MapType::RequestHeaders);
+        let mut exchange = self.with_exchange(|exchange| {
+            let headers = exchange.maps.get_mut(MapType::RequestHeaders);
             let headers = headers.map(|headers| {
                 headers.replace(b":path", next.as_bytes());
                 headers.clone()
             });
-            Exchange::new(headers, exchange.arrived, exchange.arrived_at)
+            let mut next = Exchange::new(headers, exchange.arrived, exchange.arrived_at);
+            next.passes_when_failed = exchange.passes_when_failed;
+            next
         });
+        if let Some(headers) = exchange.maps.get_mut(MapType::RequestHeaders) {
+            let host = headers.first(b":authority").unwrap_or_default();
+            let url = [b"http://", host, b"/"].concat();
+            headers.replace(b"x-envoy-original-url", &url);
+        }
         let root = self.with_vm(|vm, id| vm.state().contexts.get(&id).map(|stream| stream.root));
         let root = root.expect("an open stream has a root");
         let next = self.with_vm(|vm, _| vm.open_stream(root, exchange));
-        self.end(0, None);
-        let next = Self::new(Rc::clone(&self.proxy), self.thread, next);
-        next.run(|vm, id| {
-            vm.create(id)?;
-            vm.show_map(id, MapType::RequestHeaders, true)
-        });
-        next.send_local_response();
+        self.run(Vm::end_stream);
+        let next = Self::new(Rc::clone(&self.proxy), self.thread, self.machine, next);
+        next.run(|vm, id| vm.begin_stream(id, true));
         next
+    }
+
+    /// What the client has of the response so far.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.look(Outcome::of)
     }
 
     /// The response headers that the client got, with what the module changed.
     #[must_use]
     pub fn response_headers_sent(&self) -> Vec<Pair> {
-        let sent = self.sent.borrow();
-        sent.as_ref()
-            .map_or_else(Vec::new, |sent| sent.pairs().to_vec())
+        self.outcome().headers
     }
 
     /// The first value of a response header that the client got, as text.
     #[must_use]
     pub fn response_header_sent(&self, name: &str) -> Option<String> {
-        let sent = self.sent.borrow();
-        let value = sent.as_ref()?.first(name.as_bytes())?;
-        Some(String::from_utf8_lossy(value).into_owned())
-    }
-
-    /// The first value of a request header as it goes on to the service.
-    ///
-    /// # Panics
-    ///
-    /// After the end.
-    #[track_caller]
-    #[must_use]
-    pub fn request_header(&self, name: &str) -> Option<String> {
-        self.with_exchange(|exchange| {
-            let headers = exchange.maps.get(&MapType::RequestHeaders)?;
-            let value = headers.first(name.as_bytes())?;
-            Some(String::from_utf8_lossy(value).into_owned())
+        self.look(|exchange| match exchange.response.passed {
+            true => text(exchange, MapType::ResponseHeaders, name),
+            false => None,
         })
     }
 
+    /// The first value of a request header as it goes on to the service.
+    #[must_use]
+    pub fn request_header(&self, name: &str) -> Option<String> {
+        self.look(|exchange| text(exchange, MapType::RequestHeaders, name))
+    }
+
+    /// The request body that went on to the service.
+    #[must_use]
+    pub fn request_body_sent(&self) -> Vec<u8> {
+        self.look(|exchange| exchange.request.body.clone())
+    }
+
     /// Whether the module holds the stream back.
-    ///
-    /// # Panics
-    ///
-    /// After the end.
-    #[track_caller]
     #[must_use]
     pub fn paused(&self) -> bool {
-        self.with_exchange(|exchange| exchange.paused)
+        self.look(|exchange| exchange.ended.is_none() && exchange.paused())
     }
 
     /// What the module answered in place of the service.
     #[must_use]
     pub fn local_response(&self) -> Option<LocalResponse> {
-        self.local_response.borrow().clone()
+        self.look(|exchange| exchange.local_response.clone())
     }
 
     /// Whether the exchange is over.
     #[must_use]
     pub fn ended(&self) -> bool {
-        self.ended.get()
+        self.look(|exchange| exchange.ended.is_some())
+    }
+
+    /// An answer that the client got, and the module does not hear of.
+    #[track_caller]
+    pub(super) fn answered(&self, status: u16, headers: Headers, details: &str) {
+        self.set_response(status, headers, details);
+        self.with_exchange(|exchange| exchange.response.passed = true);
     }
 
     #[track_caller]
-    pub(super) fn set_response(&self, status: u16, headers: Headers, details: &str) {
+    fn set_response(&self, status: u16, headers: Headers, details: &str) {
         let headers = HeaderMap::new(headers.with_status(status).0);
         self.with_exchange(|exchange| {
             exchange.response_code = Some(i64::from(status));
@@ -317,70 +338,38 @@ impl Stream {
     }
 
     #[track_caller]
-    fn show_response(&self) {
-        self.run(|vm, id| vm.show_map(id, MapType::ResponseHeaders, false));
-        let sent =
-            self.with_exchange(|exchange| exchange.maps.get(&MapType::ResponseHeaders).cloned());
-        *self.sent.borrow_mut() = sent;
-    }
-
-    /// Sends what the module answered in its last callback, as Envoy does when
-    /// that callback has returned, and ends the exchange.
-    #[track_caller]
-    pub(super) fn send_local_response(&self) {
-        let Some(response) = self.with_exchange(|exchange| exchange.local_response.take()) else {
-            return;
-        };
-        let status = u16::try_from(response.status).unwrap_or_default();
-        let details = String::from_utf8_lossy(&response.details).into_owned();
-        *self.local_response.borrow_mut() = Some(response.clone());
-        self.respond(status, response.headers);
-        self.end(0, Some(&details));
+    fn trailers(&self, half: Half, trailers: Headers) {
+        let trailers = HeaderMap::new(trailers.0);
+        self.run(|vm, id| vm.show_trailers(id, half, trailers));
     }
 
     #[track_caller]
-    fn trailers(&self, map: MapType, trailers: Headers) {
-        self.with_exchange(|exchange| {
-            exchange.maps.insert(map, HeaderMap::new(trailers.0));
-        });
-        self.run(|vm, id| vm.show_map(id, map, true));
+    fn body(&self, half: Half, piece: &[u8], end_of_stream: bool) -> Vec<u8> {
+        let before = self.with_exchange(|exchange| exchange.flow(half).body.len());
+        self.run(|vm, id| vm.show_body(id, half, piece.to_vec(), end_of_stream));
+        self.look(|exchange| {
+            let body = match half {
+                Half::Request => &exchange.request.body,
+                Half::Response => &exchange.response.body,
+            };
+            body.get(before..).unwrap_or_default().to_vec()
+        })
     }
 
-    #[track_caller]
-    fn body(&self, request: bool, chunk: &[u8], end_of_stream: bool) -> Vec<u8> {
-        let mut rest = Vec::new();
-        self.run(|vm, id| {
-            rest = vm.show_body(id, request, chunk.to_vec(), end_of_stream)?;
-            Ok(())
-        });
-        rest
-    }
-
-    #[track_caller]
-    pub(super) fn end(&self, flags: i64, details: Option<&str>) {
-        let now = self.proxy.borrow().process.borrow().monotonic();
-        self.with_exchange(|exchange| {
-            exchange.ended = Some(now);
-            exchange.response_flags |= flags;
-            if exchange.response_code_details.is_none() {
-                exchange.response_code_details = details.map(str::to_owned);
-            }
-        });
-        self.run(Vm::end_stream);
-        self.ended.set(true);
-    }
-
+    /// Runs callbacks of the stream, and takes its exchange if they ended it.
     #[track_caller]
     pub(super) fn run(&self, callbacks: impl FnOnce(&mut Vm, u32) -> Result<(), Trap>) {
         let outcome = self.with_vm(callbacks);
+        self.collect();
         self.proxy.borrow_mut().settle(outcome);
     }
 
     #[track_caller]
     fn with_vm<R>(&self, run: impl FnOnce(&mut Vm, u32) -> R) -> R {
-        assert!(!self.ended.get(), "the exchange has ended");
+        self.collect();
+        assert!(self.over.borrow().is_none(), "the exchange has ended");
         let mut proxy = self.proxy.borrow_mut();
-        run(&mut proxy.threads[self.thread].vm, self.id)
+        run(proxy.threads[self.thread].machine(self.machine), self.id)
     }
 
     #[track_caller]
@@ -390,4 +379,33 @@ impl Stream {
             run(exchange.expect("an open stream has an exchange"))
         })
     }
+
+    /// Looks at the exchange, also when it is over.
+    fn look<R>(&self, look: impl FnOnce(&Exchange) -> R) -> R {
+        self.collect();
+        if let Some(exchange) = self.over.borrow().as_ref() {
+            return look(exchange);
+        }
+        let mut proxy = self.proxy.borrow_mut();
+        let vm = proxy.threads[self.thread].machine(self.machine);
+        let exchange = vm.exchange(self.id);
+        look(exchange.expect("an open stream has an exchange"))
+    }
+
+    /// Takes the exchange out of its machine, where it ended since.
+    fn collect(&self) {
+        if self.over.borrow().is_some() {
+            return;
+        }
+        let mut proxy = self.proxy.borrow_mut();
+        let vm = proxy.threads[self.thread].machine(self.machine);
+        if let Some(exchange) = vm.ended(self.id) {
+            *self.over.borrow_mut() = Some(exchange);
+        }
+    }
+}
+
+fn text(exchange: &Exchange, map: MapType, name: &str) -> Option<String> {
+    let value = exchange.maps.get(map)?.first(name.as_bytes())?;
+    Some(String::from_utf8_lossy(value).into_owned())
 }

@@ -17,30 +17,31 @@ use crate::host::headers::HeaderMap;
 #[derive(Debug, Clone)]
 pub struct Worker {
     proxy: Rc<RefCell<Proxy>>,
+    plugin: usize,
     thread: usize,
 }
 
 impl Worker {
-    pub(super) fn new(proxy: Rc<RefCell<Proxy>>, thread: usize) -> Self {
-        Self { proxy, thread }
+    pub(super) fn new(proxy: Rc<RefCell<Proxy>>, plugin: usize, thread: usize) -> Self {
+        Self {
+            proxy,
+            plugin,
+            thread,
+        }
     }
 
     /// A request arrives, and the module sees its headers.
     ///
     /// # Panics
     ///
-    /// If the proxy was drained, and on a trap.
+    /// If the plugin was drained, and on a trap.
     #[track_caller]
     #[must_use]
     pub fn request(&self, request: impl Into<Request>) -> Stream {
         let request = request.into();
         let end_of_stream = !request.body;
         let stream = self.open(&request);
-        stream.run(|vm, id| {
-            vm.create(id)?;
-            vm.show_map(id, MapType::RequestHeaders, end_of_stream)
-        });
-        stream.send_local_response();
+        stream.run(|vm, id| vm.begin_stream(id, end_of_stream));
         stream
     }
 
@@ -49,7 +50,7 @@ impl Worker {
     ///
     /// # Panics
     ///
-    /// If the proxy was drained, and on a trap.
+    /// If the plugin was drained, and on a trap.
     #[track_caller]
     pub fn answer_before_filter(
         &self,
@@ -58,8 +59,8 @@ impl Worker {
         headers: impl Into<Headers>,
     ) {
         let stream = self.open(&request.into());
-        stream.set_response(status, headers.into(), "fault_filter_abort");
-        stream.end(0, None);
+        stream.answered(status, headers.into(), "fault_filter_abort");
+        stream.finish();
     }
 
     /// The proxy cannot make an exchange of what the client sent on a stream,
@@ -67,7 +68,7 @@ impl Worker {
     ///
     /// # Panics
     ///
-    /// If the proxy was drained, and on a trap.
+    /// If the plugin was drained, and on a trap.
     #[track_caller]
     pub fn access_log_unparsed(&self) {
         self.access_log(AccessLog::of(Request::without_headers()).flags(flags::DPE));
@@ -77,7 +78,7 @@ impl Worker {
     ///
     /// # Panics
     ///
-    /// If the proxy was drained, and on a trap.
+    /// If the plugin was drained, and on a trap.
     #[track_caller]
     pub fn access_log(&self, log: AccessLog) {
         let mut exchange = self.exchange(&log.request, log.duration);
@@ -90,9 +91,10 @@ impl Worker {
             exchange.maps.insert(MapType::ResponseHeaders, headers);
         }
         let proxy = &mut *self.proxy.borrow_mut();
-        let thread = &mut proxy.threads[self.thread];
-        let root = thread.root.expect("the proxy was drained");
-        let logged = thread.vm.access_log(root, exchange);
+        let handle = proxy.handle(self.thread, self.plugin);
+        let root = handle.root.expect("the plugin was drained");
+        let vm = proxy.threads[self.thread].machine(handle.machine);
+        let logged = vm.access_log(root, exchange);
         proxy.settle(logged);
     }
 
@@ -105,7 +107,9 @@ impl Worker {
     #[track_caller]
     pub fn callback(&self, context: u32, name: &str, arguments: &[u32]) -> Option<u32> {
         let proxy = &mut *self.proxy.borrow_mut();
-        let answer = proxy.threads[self.thread].vm.call(context, name, arguments);
+        let machine = proxy.plugins[self.plugin].handles[self.thread].machine;
+        let vm = proxy.threads[self.thread].machine(machine);
+        let answer = vm.call(context, name, arguments);
         match answer {
             Ok(answer) => answer,
             Err(trap) => {
@@ -118,23 +122,30 @@ impl Worker {
     /// The root context that new streams come to.
     #[must_use]
     pub fn root(&self) -> Option<u32> {
-        self.proxy.borrow().threads[self.thread].root
+        self.proxy.borrow().plugins[self.plugin].handles[self.thread].root
     }
 
     /// What this worker spent so far.
     #[must_use]
     pub fn cost(&self) -> Cost {
-        self.proxy.borrow_mut().threads[self.thread].vm.cost()
+        self.proxy.borrow().threads[self.thread].cost()
     }
 
     #[track_caller]
     fn open(&self, request: &Request) -> Stream {
-        let exchange = self.exchange(request, request.delayed);
+        let mut exchange = self.exchange(request, request.delayed);
         let proxy = &mut *self.proxy.borrow_mut();
-        let thread = &mut proxy.threads[self.thread];
-        let root = thread.root.expect("the proxy was drained");
-        let id = thread.vm.open_stream(root, exchange);
-        Stream::new(Rc::clone(&self.proxy), self.thread, id)
+        let handle = proxy.handle(self.thread, self.plugin);
+        let root = handle.root.expect("the plugin was drained");
+        let policy = proxy.plugins[self.plugin].plugin.policy;
+        let vm = proxy.threads[self.thread].machine(handle.machine);
+        let failed = vm.dead().is_some();
+        exchange.passes_when_failed = policy.is_some_and(|policy| match failed {
+            true => policy.lets_new_pass(),
+            false => policy.lets_old_pass(),
+        });
+        let id = vm.open_stream(root, exchange);
+        Stream::new(Rc::clone(&self.proxy), self.thread, handle.machine, id)
     }
 
     /// An exchange with this request, which arrived `ago`.

@@ -119,7 +119,8 @@ fn a_local_reply_passes_the_response_callback() {
     stream.local_reply(503, flags::UH, "no_healthy_upstream");
     assert!(stream.ended());
     let diary = after_configuration(&envoy);
-    assert_eq!(diary[2..4], ["response_headers 2", "log 2"]);
+    let reply = ["response_headers 2", "response_body 2", "log 2"];
+    assert_eq!(diary[2..5], reply);
 }
 
 #[test]

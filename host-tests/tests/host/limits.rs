@@ -1,3 +1,4 @@
+use gatemeter_host_tests::scenario::FailurePolicy;
 use gatemeter_host_tests::{Envoy, Module, NO_HEADERS, Request};
 
 use crate::{module, said};
@@ -34,7 +35,7 @@ fn a_module_may_not_call_back_while_it_allocates() {
             (call $pairs (i32.const 0) (i32.const 8) (i32.const 12))))"#;
     let module = Module::from_wat(text).expect("valid");
     let envoy = Envoy::new(module)
-        .survive_traps()
+        .failure_policy(FailurePolicy::LegacyFailOpen)
         .configure("")
         .expect("accepted");
     let stream = envoy.worker(0).request(Request::get("/"));
@@ -90,7 +91,7 @@ fn pointers_outside_the_memory_are_refused_and_null_is_an_address() {
 fn an_endless_loop_is_a_trap() {
     let module = module(r#"(func (export "proxy_on_log") (param i32) (loop $l (br $l)))"#);
     let envoy = Envoy::new(module)
-        .survive_traps()
+        .failure_policy(FailurePolicy::LegacyFailOpen)
         .configure("")
         .expect("accepted");
     envoy.worker(0).request(Request::get("/")).client_leaves();
@@ -106,7 +107,7 @@ fn after_a_trap_traffic_goes_on_without_the_module() {
     );
     let envoy = Envoy::new(module)
         .workers(2)
-        .survive_traps()
+        .failure_policy(FailurePolicy::LegacyFailOpen)
         .configure("")
         .expect("accepted");
     for worker in [0, 0, 1] {

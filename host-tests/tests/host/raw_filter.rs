@@ -38,7 +38,9 @@ fn a_failed_definition_refuses_the_configuration() {
     let refused = envoy.reconfigure("2").expect_err("no metric, no filter");
     assert!(refused.trap.is_none(), "{refused}");
     envoy.heal();
-    envoy.reconfigure("2").expect("accepted");
+    envoy.reconfigure("3").expect("accepted");
+    // Envoy remembers what it refused.
+    envoy.reconfigure("2").expect_err("not asked again");
 }
 
 #[test]

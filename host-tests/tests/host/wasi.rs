@@ -26,6 +26,7 @@ fn envoy(body: &str) -> EnvoyBuilder {
             (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
             (memory (export "memory") 1)
             (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 2048))
             (func $say (param $number i32)
                 (i32.store8 (i32.const 1000) (i32.add (i32.const 65) (local.get $number)))
                 (drop (call $log (i32.const 2) (i32.const 1000) (i32.const 1))))

@@ -3,8 +3,9 @@
 //! the log callback only, in its root context.
 
 use super::{Trap, Vm, length};
-use crate::abi::MapType;
+use crate::abi::callback::Callback;
 use crate::host::exchange::Exchange;
+use crate::host::flow::{Action, Half, Stop};
 use crate::host::headers::HeaderMap;
 use crate::host::state::Context;
 
@@ -25,56 +26,55 @@ impl Vm {
 
     /// The exchange of a stream context that still exists.
     pub fn exchange(&mut self, stream: u32) -> Option<&mut Exchange> {
-        self.state_mut()
-            .contexts
-            .get_mut(&stream)?
-            .exchange
-            .as_mut()
+        let context = self.state_mut().contexts.get_mut(&stream)?;
+        context.exchange.as_mut()
     }
 
-    /// Shows a map to the module in its callback; the map stays open if the
+    /// The request's headers arrive, so the module hears of the stream.
+    ///
+    /// # Errors
+    ///
+    /// If the module traps.
+    pub fn begin_stream(&mut self, stream: u32, end_of_stream: bool) -> Result<(), Trap> {
+        let created = self.create(stream);
+        let shown = self.show_headers(stream, Half::Request, end_of_stream);
+        created.and(shown)
+    }
+
+    /// Shows the headers of one half to the module; the map stays open if the
     /// module pauses. Without that map in the exchange nothing happens.
     ///
     /// # Errors
     ///
     /// If the module traps.
-    pub fn show_map(&mut self, stream: u32, map: MapType, end_of_stream: bool) -> Result<(), Trap> {
+    pub fn show_headers(
+        &mut self,
+        stream: u32,
+        half: Half,
+        end_of_stream: bool,
+    ) -> Result<(), Trap> {
+        let (map, callback) = half.headers();
         let Some(exchange) = self.exchange(stream) else {
             return Ok(());
         };
-        let Some(count) = exchange.maps.get(&map).map(HeaderMap::len) else {
+        let Some(headers) = exchange.maps.get(map) else {
             return Ok(());
         };
+        let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
         exchange.open.insert(map);
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        exchange.flow(half).begun = true;
         let end = u32::from(end_of_stream);
-        let action = match map {
-            MapType::RequestHeaders => {
-                self.call(stream, "proxy_on_request_headers", &[stream, count, end])?
-            }
-            MapType::ResponseHeaders => {
-                self.call(stream, "proxy_on_response_headers", &[stream, count, end])?
-            }
-            MapType::RequestTrailers => {
-                self.call(stream, "proxy_on_request_trailers", &[stream, count])?
-            }
-            MapType::ResponseTrailers => {
-                self.call(stream, "proxy_on_response_trailers", &[stream, count])?
-            }
-            _ => None,
-        };
-        let paused = action.is_some_and(|action| action != 0);
+        let (action, trapped) = self.ask(stream, callback, &[stream, count, end]);
         if let Some(exchange) = self.exchange(stream) {
-            exchange.paused |= paused;
-            if !paused {
-                exchange.open.remove(&map);
+            if action == Action::Continue {
+                exchange.open.remove(map);
             }
+            exchange.flow(half).after_headers(action, end_of_stream);
         }
-        Ok(())
+        trapped
     }
 
-    /// Shows a chunk of request body (`true`) or response body to the module,
-    /// and gives back what the module left of it.
+    /// Shows a piece of body to the module, unless its headers are held back.
     ///
     /// # Errors
     ///
@@ -82,39 +82,169 @@ impl Vm {
     pub fn show_body(
         &mut self,
         stream: u32,
-        request: bool,
-        chunk: Vec<u8>,
+        half: Half,
+        piece: Vec<u8>,
         end_of_stream: bool,
-    ) -> Result<Vec<u8>, Trap> {
-        let size = length(&chunk);
+    ) -> Result<(), Trap> {
         let Some(exchange) = self.exchange(stream) else {
-            return Ok(chunk);
+            return Ok(());
         };
-        exchange.last_chunk = end_of_stream;
-        let callback = if request {
-            exchange.request_bytes += u64::from(size);
-            exchange.request_body = Some(chunk);
-            "proxy_on_request_body"
-        } else {
-            exchange.response_bytes += u64::from(size);
-            exchange.response_body = Some(chunk);
-            "proxy_on_response_body"
-        };
-        let end = u32::from(end_of_stream);
-        let action = self.call(stream, callback, &[stream, size, end])?;
-        let Some(exchange) = self.exchange(stream) else {
-            return Ok(Vec::new());
-        };
-        exchange.paused |= action.is_some_and(|action| action != 0);
-        let body = if request {
-            exchange.request_body.take()
-        } else {
-            exchange.response_body.take()
-        };
-        Ok(body.unwrap_or_default())
+        match half {
+            Half::Request => exchange.request_bytes += u64::from(length(&piece)),
+            Half::Response => exchange.response_bytes += u64::from(length(&piece)),
+        }
+        let flow = exchange.flow(half);
+        if flow.stop == Stop::AtHeaders {
+            flow.held.extend(piece);
+            flow.held_end |= end_of_stream;
+            return Ok(());
+        }
+        let piece = flow.to_show(piece);
+        self.pass_body(stream, half, piece, end_of_stream)
     }
 
-    /// Ends an HTTP stream: create it if nothing did, log, done, delete.
+    fn pass_body(
+        &mut self,
+        stream: u32,
+        half: Half,
+        piece: Vec<u8>,
+        end_of_stream: bool,
+    ) -> Result<(), Trap> {
+        let size = length(&piece);
+        let Some(exchange) = self.exchange(stream) else {
+            return Ok(());
+        };
+        exchange.last_chunk = end_of_stream;
+        *exchange.piece(half) = Some(piece);
+        let end = u32::from(end_of_stream);
+        let (action, trapped) = self.ask(stream, half.body(), &[stream, size, end]);
+        if let Some(exchange) = self.exchange(stream) {
+            let left = exchange.piece(half).take().unwrap_or_default();
+            let flow = exchange.flow(half);
+            flow.after_body(action, left, end_of_stream);
+        }
+        trapped
+    }
+
+    /// Shows trailers to the module, unless the headers are held back.
+    ///
+    /// # Errors
+    ///
+    /// If the module traps.
+    pub fn show_trailers(
+        &mut self,
+        stream: u32,
+        half: Half,
+        trailers: HeaderMap,
+    ) -> Result<(), Trap> {
+        let (map, _) = half.trailers();
+        let Some(exchange) = self.exchange(stream) else {
+            return Ok(());
+        };
+        exchange.maps.insert(map, trailers);
+        let flow = exchange.flow(half);
+        if flow.stop == Stop::AtHeaders {
+            flow.held_trailers = true;
+            return Ok(());
+        }
+        self.pass_trailers(stream, half)
+    }
+
+    fn pass_trailers(&mut self, stream: u32, half: Half) -> Result<(), Trap> {
+        let (map, callback) = half.trailers();
+        let Some(exchange) = self.exchange(stream) else {
+            return Ok(());
+        };
+        let count = exchange.maps.get(map).map_or(0, HeaderMap::len);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        exchange.open.insert(map);
+        let (action, trapped) = self.ask(stream, callback, &[stream, count]);
+        if let Some(exchange) = self.exchange(stream) {
+            if action == Action::Continue {
+                exchange.open.remove(map);
+            }
+            exchange.flow(half).after_trailers(action);
+        }
+        trapped
+    }
+
+    /// Lets a half go on that the module stopped. What waited behind its
+    /// headers is shown then, the body in one piece (`commonContinue` of
+    /// Envoy's `ActiveStreamFilterBase`).
+    pub(super) fn resume(&mut self, stream: u32, half: Half) -> Result<(), Trap> {
+        let Some(exchange) = self.exchange(stream) else {
+            return Ok(());
+        };
+        exchange.open.remove(half.headers().0);
+        exchange.open.remove(half.trailers().0);
+        let flow = exchange.flow(half);
+        match flow.stop {
+            Stop::No => return Ok(()),
+            Stop::Behind => flow.release_held(),
+            Stop::AtHeaders => {
+                flow.stop = Stop::No;
+                flow.passed = true;
+                let held = std::mem::take(&mut flow.held);
+                let end = std::mem::take(&mut flow.held_end);
+                let trailers = std::mem::take(&mut flow.held_trailers);
+                if held.is_empty() && !trailers {
+                    flow.complete |= end;
+                }
+                if !held.is_empty() {
+                    self.pass_body(stream, half, held, end && !trailers)?;
+                }
+                if trailers {
+                    self.pass_trailers(stream, half)?;
+                }
+            }
+        }
+        self.finish_local_reply(stream)
+    }
+
+    /// Runs a callback of a stream and gives what becomes of what it saw; a
+    /// trap comes beside it. In a failed machine the failure policy decides in
+    /// the module's place (`CHECK_FAIL_HTTP` of proxy-wasm-cpp-host).
+    fn ask(
+        &mut self,
+        stream: u32,
+        callback: Callback,
+        arguments: &[u32],
+    ) -> (Action, Result<(), Trap>) {
+        let exchange = self.exchange(stream);
+        let replied = exchange.is_some_and(|exchange| exchange.local_reply);
+        let answer = self.run(stream, callback, arguments);
+        if self.dead().is_some() {
+            return (self.decide_for_the_dead(stream), answer.map(drop));
+        }
+        let Some(exchange) = self.exchange(stream) else {
+            return (Action::Over, answer.map(drop));
+        };
+        let action = match answer {
+            // It answered itself: what it says of this half does not matter.
+            _ if exchange.local_reply != replied => Action::Over,
+            Ok(None | Some(0)) | Err(_) => Action::Continue,
+            Ok(Some(number)) => Action::Stop(number),
+        };
+        (action, answer.map(drop))
+    }
+
+    fn decide_for_the_dead(&mut self, stream: u32) -> Action {
+        let Some(exchange) = self.exchange(stream) else {
+            return Action::Over;
+        };
+        if exchange.passes_when_failed {
+            return Action::Continue;
+        }
+        if !std::mem::replace(&mut exchange.failed, true) {
+            self.fail_stream(stream);
+            return Action::Over;
+        }
+        // The proxy's own answer passes.
+        Action::Continue
+    }
+
+    /// Ends an HTTP stream: create it if nothing did, log, done, delete. Its
+    /// exchange can be had from [`Vm::ended`].
     ///
     /// # Errors
     ///
@@ -124,9 +254,16 @@ impl Vm {
             return Ok(());
         };
         let root = context.root;
+        let now = self.state().process.borrow().monotonic();
+        if let Some(exchange) = self.exchange(stream) {
+            exchange.ended = Some(now);
+        }
         let ended = self.end_stream_callbacks(stream);
         let state = self.state_mut();
-        state.contexts.remove(&stream);
+        let context = state.contexts.remove(&stream);
+        if let Some(exchange) = context.and_then(|context| context.exchange) {
+            state.ended.insert(stream, exchange);
+        }
         if let Some(root) = state.contexts.get_mut(&root) {
             root.streams = root.streams.saturating_sub(1);
         }
@@ -137,9 +274,14 @@ impl Vm {
     fn end_stream_callbacks(&mut self, stream: u32) -> Result<(), Trap> {
         self.create(stream)?;
         self.log(stream)?;
-        self.call(stream, "proxy_on_done", &[stream])?;
-        self.call(stream, "proxy_on_delete", &[stream])?;
+        self.run(stream, Callback::Done, &[stream])?;
+        self.run(stream, Callback::Delete, &[stream])?;
         Ok(())
+    }
+
+    /// The exchange of a stream that ended; it is given once.
+    pub fn ended(&mut self, stream: u32) -> Option<Exchange> {
+        self.state_mut().ended.remove(&stream)
     }
 
     /// Runs the log callback of a context that has an exchange, with all maps
@@ -152,7 +294,7 @@ impl Vm {
         if let Some(exchange) = self.exchange(context) {
             exchange.log_phase = true;
         }
-        let logged = self.call(context, "proxy_on_log", &[context]);
+        let logged = self.run(context, Callback::Log, &[context]);
         if let Some(exchange) = self.exchange(context) {
             exchange.log_phase = false;
         }
@@ -160,7 +302,7 @@ impl Vm {
     }
 
     /// Logs `exchange` as an access logger does: in the root context, and with
-    /// no other callback.
+    /// no other callback. A failed machine logs nothing.
     ///
     /// # Errors
     ///
