@@ -57,6 +57,8 @@ pub struct Exchange {
     pub request: Flow,
     /// How far the response is on its way to the client.
     pub response: Flow,
+    /// The codes of the 1xx responses that passed.
+    pub informational: Vec<u16>,
     /// Whether the response is the proxy's own, which ends the exchange.
     pub local_reply: bool,
     /// Whether the exchange was cut before the response was complete.

@@ -18,6 +18,8 @@ pub enum Ending {
 /// What the client of an exchange has so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
+    /// The codes of the 1xx responses before it.
+    pub informational: Vec<u16>,
     /// The status code, as a number; 0 is one that is none.
     pub status: Option<u16>,
     /// The response headers with `:status`, as the module left them.
@@ -46,6 +48,7 @@ impl Outcome {
             digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
         });
         Self {
+            informational: exchange.informational.clone(),
             status,
             headers,
             body: response.body.clone(),

@@ -70,6 +70,17 @@ impl Stream {
         self.run(|vm, id| vm.show_headers(id, Half::Response, true));
     }
 
+    /// A 1xx response passes. The module does not hear of it
+    /// (`Context::encode1xxHeaders` of Envoy).
+    ///
+    /// # Panics
+    ///
+    /// After the end.
+    #[track_caller]
+    pub fn inform(&self, status: u16) {
+        self.with_exchange(|exchange| exchange.informational.push(status));
+    }
+
     /// As [`Stream::respond`], with exactly these headers, which may lack a
     /// `:status` or have a strange one.
     ///

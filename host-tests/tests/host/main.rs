@@ -2,16 +2,24 @@
 //! style than the filter of this workspace. What Envoy 1.40 answers was
 //! measured on it with a probe that made each call in each callback.
 
-// The order of callbacks and the ends of contexts.
+// What becomes of traffic when the module traps.
+mod failure;
+// Configurations, ticks and the ends of contexts.
 mod life_cycle;
 // What a module may call, reach and spend.
 mod limits;
+// The order of callbacks, for each kind of exchange.
+mod order;
 // Phases of maps and attributes.
 mod phases;
+// Several plugins in one virtual machine.
+mod plugins;
 // A metrics filter without an SDK.
 mod raw_filter;
 // What virtual machines share.
 mod shared;
+// The two versions of the ABI, and what a module must export.
+mod versions;
 // Clocks, output, randomness and environment.
 mod wasi;
 
@@ -47,6 +55,12 @@ fn module(rest: &str) -> gatemeter_host_tests::Module {
             {rest})"#
     );
     gatemeter_host_tests::Module::from_wat(&text).expect("the module is valid")
+}
+
+/// Logs each callback with its arguments, and does what a request wants.
+fn diary() -> gatemeter_host_tests::Module {
+    let module = gatemeter_host_tests::Module::from_wat(include_str!("diary.wat"));
+    module.expect("the module is valid")
 }
 
 /// What was logged, without the canary and the main thread, in order.
