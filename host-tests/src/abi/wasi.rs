@@ -28,44 +28,95 @@ mod errno {
 /// More than this Envoy does not give at once.
 const RANDOM_LIMIT: u32 = 64 * 1024;
 
-/// Functions with one answer whatever is asked: name, parameters (`i` 32 bits,
-/// `I` 64 bits), error number.
-const CONSTANT: &[(&str, &str, u32)] = &[
-    ("args_get", "ii", errno::SUCCESS),
-    ("fd_advise", "iIIi", errno::SUCCESS),
-    ("fd_allocate", "iII", errno::BADF),
-    ("fd_close", "i", errno::SUCCESS),
-    ("fd_datasync", "i", errno::BADF),
-    ("fd_fdstat_set_flags", "ii", errno::NOSYS),
-    ("fd_fdstat_set_rights", "iII", errno::BADF),
-    ("fd_filestat_get", "ii", errno::BADF),
-    ("fd_filestat_set_size", "iI", errno::BADF),
-    ("fd_filestat_set_times", "iIIi", errno::BADF),
-    ("fd_pread", "iiiIi", errno::NOSYS),
-    ("fd_prestat_dir_name", "iii", errno::NOSYS),
-    ("fd_prestat_get", "ii", errno::BADF),
-    ("fd_pwrite", "iiiIi", errno::BADF),
-    ("fd_read", "iiii", errno::NOSYS),
-    ("fd_readdir", "iiiIi", errno::NOTDIR),
-    ("fd_renumber", "ii", errno::BADF),
-    ("fd_seek", "iIii", errno::SUCCESS),
-    ("fd_sync", "i", errno::BADF),
-    ("fd_tell", "ii", errno::BADF),
-    ("path_create_directory", "iii", errno::NOTSUP),
-    ("path_filestat_get", "iiiii", errno::NOTSUP),
-    ("path_filestat_set_times", "iiiiIIi", errno::NOTSUP),
-    ("path_link", "iiiiiii", errno::NOTSUP),
-    ("path_open", "iiiiiIIii", errno::NOENT),
-    ("path_readlink", "iiiiii", errno::NOTSUP),
-    ("path_remove_directory", "iii", errno::NOTSUP),
-    ("path_rename", "iiiiii", errno::NOTSUP),
-    ("path_symlink", "iiiii", errno::NOTSUP),
-    ("path_unlink_file", "iii", errno::NOTSUP),
-    ("sched_yield", "", errno::SUCCESS),
-    ("sock_accept", "iii", errno::NOTSUP),
-    ("sock_recv", "iiiiii", errno::NOTSUP),
-    ("sock_send", "iiiii", errno::NOTSUP),
-    ("sock_shutdown", "ii", errno::NOTSUP),
+/// A function that does nothing but answer.
+struct Fixed {
+    name: &'static str,
+    /// `i` is 32 bits, `I` 64.
+    parameters: &'static str,
+    /// How many of the first parameters must be standard output or error, else
+    /// the answer is `BADF`.
+    outputs: usize,
+    /// Where zeros go: the parameter with the address, and how many bytes.
+    zeros: &'static [(usize, usize)],
+    errno: u32,
+}
+
+/// A function that answers `errno` whatever is asked.
+const fn always(name: &'static str, parameters: &'static str, errno: u32) -> Fixed {
+    Fixed {
+        name,
+        parameters,
+        outputs: 0,
+        zeros: &[],
+        errno,
+    }
+}
+
+/// A function that does nothing to standard output and error, with success.
+const fn output(name: &'static str, parameters: &'static str) -> Fixed {
+    Fixed {
+        outputs: 1,
+        ..always(name, parameters, errno::SUCCESS)
+    }
+}
+
+/// A function that answers `errno` and writes zeros.
+const fn zeros(
+    name: &'static str,
+    parameters: &'static str,
+    zeros: &'static [(usize, usize)],
+    errno: u32,
+) -> Fixed {
+    Fixed {
+        zeros,
+        ..always(name, parameters, errno)
+    }
+}
+
+/// The parameters of `path_link` and `path_symlink` are those of Envoy: it
+/// leaves the size of the second path out, so that a module which has it does
+/// not load there.
+const FIXED: &[Fixed] = &[
+    always("args_get", "ii", errno::SUCCESS),
+    always("fd_advise", "iIIi", errno::SUCCESS),
+    output("fd_allocate", "iII"),
+    always("fd_close", "i", errno::SUCCESS),
+    output("fd_datasync", "i"),
+    always("fd_fdstat_set_flags", "ii", errno::NOSYS),
+    output("fd_fdstat_set_rights", "iII"),
+    always("fd_filestat_get", "ii", errno::BADF),
+    output("fd_filestat_set_size", "iI"),
+    output("fd_filestat_set_times", "iIIi"),
+    always("fd_pread", "iiiIi", errno::NOSYS),
+    always("fd_prestat_dir_name", "iii", errno::NOSYS),
+    always("fd_prestat_get", "ii", errno::BADF),
+    always("fd_read", "iiii", errno::NOSYS),
+    zeros("fd_readdir", "iiiIi", &[(4, 4)], errno::NOTDIR),
+    Fixed {
+        outputs: 2,
+        ..always("fd_renumber", "ii", errno::NOTSUP)
+    },
+    always("fd_seek", "iIii", errno::SUCCESS),
+    output("fd_sync", "i"),
+    Fixed {
+        zeros: &[(1, 8)],
+        ..output("fd_tell", "ii")
+    },
+    always("path_create_directory", "iii", errno::NOTSUP),
+    always("path_filestat_get", "iiiii", errno::NOTSUP),
+    always("path_filestat_set_times", "iiiiIIi", errno::NOTSUP),
+    always("path_link", "iiiiii", errno::NOTSUP),
+    always("path_open", "iiiiiIIii", errno::NOENT),
+    zeros("path_readlink", "iiiiii", &[(5, 4)], errno::NOTSUP),
+    always("path_remove_directory", "iii", errno::NOTSUP),
+    always("path_rename", "iiiiii", errno::NOTSUP),
+    always("path_symlink", "iiii", errno::NOTSUP),
+    always("path_unlink_file", "iii", errno::NOTSUP),
+    always("sched_yield", "", errno::SUCCESS),
+    zeros("sock_accept", "iii", &[(2, 8)], errno::NOTSUP),
+    zeros("sock_recv", "iiiiii", &[(4, 4), (5, 2)], errno::NOTSUP),
+    zeros("sock_send", "iiiii", &[(4, 4)], errno::NOTSUP),
+    always("sock_shutdown", "ii", errno::NOTSUP),
 ];
 
 fn answer<T: Host + 'static>(
@@ -103,28 +154,50 @@ macro_rules! call {
 ///
 /// If the linker has one of the names already.
 pub fn link<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    link_constant(linker)?;
+    link_fixed(linker)?;
     link_clocks(linker)?;
     link_environment(linker)?;
     link_output(linker)
 }
 
-fn link_constant<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+fn link_fixed<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     for module in MODULES {
-        for &(name, parameters, errno) in CONSTANT {
-            let parameters = parameters.chars().map(|kind| match kind {
+        for fixed in FIXED {
+            let parameters = fixed.parameters.chars().map(|kind| match kind {
                 'I' => ValType::I64,
                 _ => ValType::I32,
             });
             let signature = FuncType::new(linker.engine(), parameters, [ValType::I32]);
-            linker.func_new(module, name, signature, move |mut caller, _, results| {
-                let number = answer(&mut caller, name, |_| Ok(errno))?;
-                results[0] = Val::I32(number.cast_signed());
-                Ok(())
-            })?;
+            linker.func_new(
+                module,
+                fixed.name,
+                signature,
+                move |mut caller, arguments, results| {
+                    let errno = answer(&mut caller, fixed.name, |guest| {
+                        answer_fixed(guest, fixed, arguments)
+                    })?;
+                    results[0] = Val::I32(errno.cast_signed());
+                    Ok(())
+                },
+            )?;
         }
     }
     Ok(())
+}
+
+fn answer_fixed<T: Host + 'static>(
+    guest: &mut Guest<'_, '_, T>,
+    fixed: &Fixed,
+    arguments: &[Val],
+) -> Result<u32, Fault> {
+    let argument = |index: usize| arguments.get(index).and_then(Val::i32).unwrap_or_default();
+    if (0..fixed.outputs).any(|index| ![1, 2].contains(&argument(index))) {
+        return Ok(errno::BADF);
+    }
+    for &(index, size) in fixed.zeros {
+        guest.write(argument(index).cast_unsigned(), &vec![0; size])?;
+    }
+    Ok(fixed.errno)
 }
 
 fn link_clocks<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
@@ -151,6 +224,9 @@ fn link_clocks<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()
     call!(linker, "random_get", (buffer: u32, size: u32), |guest| {
         if size > RANDOM_LIMIT {
             return Ok(errno::INVAL);
+        }
+        if size == 0 {
+            return Ok(errno::SUCCESS);
         }
         let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
         guest.host().fill_random(&mut bytes);
@@ -194,27 +270,14 @@ fn link_environment<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Resu
 
 fn link_output<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     call!(linker, "fd_write", (fd: u32, vectors: u32, count: u32, written_at: u32), |guest| {
-        let level = match fd {
-            1 => LogLevel::Info,
-            2 => LogLevel::Error,
-            _ => return Ok(errno::BADF),
-        };
-        let mut text = Vec::new();
-        for index in 0..count {
-            let at = vectors.wrapping_add(index.wrapping_mul(8));
-            let vector = guest.read(at, 8)?;
-            let number = |range: std::ops::Range<usize>| {
-                vector[range].iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte))
-            };
-            text.extend(guest.read(number(0..4), number(4..8))?);
-        }
-        let size = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        if !text.is_empty() {
-            guest.host().log(level, text.strip_suffix(b"\n").unwrap_or(&text));
-        }
-        guest.write_u32(written_at, size)?;
-        Ok(errno::SUCCESS)
+        write_out(guest, fd, vectors, count, written_at)
     });
+    call!(
+        linker,
+        "fd_pwrite",
+        (fd: u32, vectors: u32, count: u32, _offset: u64, written_at: u32),
+        |guest| { write_out(guest, fd, vectors, count, written_at) }
+    );
     call!(linker, "fd_fdstat_get", (fd: u32, stat_at: u32), |guest| {
         if fd != 1 && fd != 2 {
             return Ok(errno::BADF);
@@ -222,7 +285,8 @@ fn link_output<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()
         // Zero but for the right to write.
         let mut stat = [0; 24];
         stat[8] = 64;
-        guest.write(stat_at, &stat)?;
+        // Envoy does not look whether there was room for it.
+        let _ = guest.write(stat_at, &stat);
         Ok(errno::SUCCESS)
     });
     for module in MODULES {
@@ -239,4 +303,41 @@ fn link_output<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()
         )?;
     }
     Ok(())
+}
+
+/// Logs the text in `count` vectors, without a last newline: at level info for
+/// standard output, at level error for standard error.
+fn write_out<T: Host + 'static>(
+    guest: &mut Guest<'_, '_, T>,
+    fd: u32,
+    vectors: u32,
+    count: u32,
+    written_at: u32,
+) -> Result<u32, Fault> {
+    let level = match fd {
+        1 => LogLevel::Info,
+        2 => LogLevel::Error,
+        _ => return Ok(errno::BADF),
+    };
+    let mut text = Vec::new();
+    for index in 0..count {
+        let at = vectors.wrapping_add(index.wrapping_mul(8));
+        let vector = guest.read(at, 8)?;
+        let number = |range: std::ops::Range<usize>| {
+            vector[range]
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | u32::from(*byte))
+        };
+        if number(4..8) > 0 {
+            text.extend(guest.read(number(0..4), number(4..8))?);
+        }
+    }
+    let size = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    if !text.is_empty() {
+        let line = text.strip_suffix(b"\n").unwrap_or(&text);
+        guest.host().log(level, line);
+    }
+    guest.write_u32(written_at, size)?;
+    Ok(errno::SUCCESS)
 }
