@@ -61,4 +61,7 @@ pub mod stats;
 
 pub use abi::Status;
 pub use host::module::Module;
-pub use scenario::{AccessLog, Envoy, EnvoyBuilder, NO_HEADERS, Request, Stream, Worker};
+pub use scenario::{
+    AccessLog, CallResponse, Connection, Envoy, EnvoyBuilder, GrpcCall, HttpCall, NO_HEADERS,
+    Request, Stream, Worker,
+};

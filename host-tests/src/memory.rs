@@ -139,14 +139,26 @@ impl<'call, 'store, T: Observer + 'static> Guest<'call, 'store, T> {
     /// answers null or an address outside its memory, or if a named place is
     /// outside; a trap inside the allocator as it is.
     pub fn hand_over(&mut self, bytes: &[u8], pointer_at: u32, size_at: u32) -> Result<(), Fault> {
-        let mut address = 0;
-        let size = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
-        if size > 0 {
-            address = self.allocate(size)?;
-            self.write(address, bytes)?;
-        }
+        let address = self.place(bytes)?;
         self.write_u32(pointer_at, address)?;
+        let size = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
         self.write_u32(size_at, size)
+    }
+
+    /// Asks the module for memory and copies `bytes` there; gives the address.
+    /// For no bytes it is null, without an allocation.
+    ///
+    /// # Errors
+    ///
+    /// See [`Guest::hand_over`].
+    pub fn place(&mut self, bytes: &[u8]) -> Result<u32, Fault> {
+        let size = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
+        if size == 0 {
+            return Ok(0);
+        }
+        let address = self.allocate(size)?;
+        self.write(address, bytes)?;
+        Ok(address)
     }
 
     fn allocate(&mut self, size: u32) -> Result<u32, Fault> {

@@ -26,9 +26,12 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+mod calls;
+mod connection;
 mod envoy;
 mod failure;
 pub mod flags;
+mod notices;
 mod outcome;
 mod plugin;
 mod proxy;
@@ -36,6 +39,8 @@ mod stream;
 mod traffic;
 mod worker;
 
+pub use calls::{CallResponse, GrpcCall, HttpCall};
+pub use connection::Connection;
 pub use envoy::{Envoy, EnvoyBuilder};
 pub use failure::FailurePolicy;
 pub use outcome::{Ending, Outcome};

@@ -3,6 +3,7 @@
 //! them.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::pairs::Pair;
@@ -23,6 +24,10 @@ pub struct LocalResponse {
     /// The gRPC status, -1 for none.
     pub grpc_status: i32,
 }
+
+/// What a function that a plugin calls by name does: arguments in, result or
+/// status out.
+pub type ForeignFunction = Rc<dyn Fn(&[u8]) -> Result<Vec<u8>, Status>>;
 
 /// What a host does, in values. Each method is the call of the same name; an
 /// `Err` is the status that the module gets.
@@ -82,11 +87,28 @@ pub trait Host: Observer {
     fn record_metric(&mut self, metric: u32, value: u64) -> Result<(), Status>;
     fn metric(&mut self, metric: u32) -> Result<u64, Status>;
 
-    fn http_call(&mut self, cluster: &[u8]) -> Result<u32, Status>;
-    fn grpc_call(&mut self, service: &[u8]) -> Result<u32, Status>;
-    fn grpc_send(&mut self, token: u32) -> Result<(), Status>;
-    fn grpc_end(&mut self, token: u32) -> Result<(), Status>;
-    fn call_foreign_function(&mut self, name: &[u8]) -> Result<Vec<u8>, Status>;
+    fn http_call(
+        &mut self,
+        cluster: &[u8],
+        headers: Vec<Pair>,
+        body: Vec<u8>,
+        trailers: Vec<Pair>,
+        milliseconds: u32,
+    ) -> Result<u32, Status>;
+    /// A call with its message and timeout in milliseconds, or else a stream.
+    fn grpc_call(
+        &mut self,
+        service: &[u8],
+        name: &[u8],
+        method: &[u8],
+        metadata: Vec<Pair>,
+        message: Option<(Vec<u8>, u32)>,
+    ) -> Result<u32, Status>;
+    fn grpc_send(&mut self, token: u32, message: Vec<u8>, end: bool) -> Result<(), Status>;
+    fn grpc_cancel(&mut self, token: u32) -> Result<(), Status>;
+    fn grpc_close(&mut self, token: u32) -> Result<(), Status>;
+    fn status(&self) -> (u32, Vec<u8>);
+    fn foreign_function(&mut self, name: &[u8]) -> Option<ForeignFunction>;
 
     fn environment(&self) -> Vec<(String, String)>;
     fn fill_random(&mut self, bytes: &mut [u8]);

@@ -58,7 +58,8 @@ pub fn link<T: Host + 'static>(linker: &mut Linker<T>, version: Version) -> wasm
     link_maps(linker)?;
     link_shared(linker)?;
     link_metrics(linker)?;
-    link_calls(linker)
+    link_calls(linker)?;
+    link_emscripten(linker)
 }
 
 /// What ABI 0.2.1 added.
@@ -90,9 +91,9 @@ fn link_plugin<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()
         guest.host().done()?;
     });
     call!(linker, "proxy_get_status", (code_at: u32, text_at: u32, size_at: u32), |guest| {
-        // The status of the last call of the plugin; there was none.
-        guest.write_u32(code_at, 0)?;
-        guest.hand_over(b"", text_at, size_at)?;
+        let (code, text) = guest.host().status();
+        guest.write_u32(code_at, code)?;
+        guest.hand_over(&text, text_at, size_at)?;
     });
     call!(
         linker,
@@ -349,23 +350,27 @@ fn link_metrics<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<(
     Ok(())
 }
 
-/// Calls to clusters, whose arguments matter only as far as Envoy looks at them
-/// before it finds that there is no such cluster.
+/// Calls to clusters and to functions of the host. A map that Envoy cannot read
+/// is an empty one to it.
 fn link_calls<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     call!(
         linker,
         "proxy_http_call",
         (
             cluster: u32, cluster_size: u32, headers: u32, headers_size: u32, body: u32,
-            body_size: u32, trailers: u32, trailers_size: u32, _timeout: u32, token_at: u32
+            body_size: u32, trailers: u32, trailers_size: u32, timeout: u32, token_at: u32
         ),
         |guest| {
             let cluster = guest.read(cluster, cluster_size)?;
-            guest.read(headers, headers_size)?;
-            guest.read(body, body_size)?;
-            guest.read(trailers, trailers_size)?;
+            let headers = guest.read(headers, headers_size)?;
+            let body = guest.read(body, body_size)?;
+            let trailers = guest.read(trailers, trailers_size)?;
             guest.write_u32(token_at, 0)?;
-            let token = guest.host().http_call(&cluster)?;
+            let headers = pairs::deserialize(&headers).unwrap_or_default();
+            let trailers = pairs::deserialize(&trailers).unwrap_or_default();
+            let token = guest
+                .host()
+                .http_call(&cluster, headers, body, trailers, timeout)?;
             guest.write_u32(token_at, token)?;
         }
     );
@@ -375,15 +380,19 @@ fn link_calls<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()>
         (
             service: u32, service_size: u32, name: u32, name_size: u32, method: u32,
             method_size: u32, metadata: u32, metadata_size: u32, message: u32,
-            message_size: u32, _timeout: u32, token_at: u32
+            message_size: u32, timeout: u32, token_at: u32
         ),
         |guest| {
             let service = guest.read(service, service_size)?;
-            guest.read(name, name_size)?;
-            guest.read(method, method_size)?;
-            guest.read(metadata, metadata_size)?;
-            guest.read(message, message_size)?;
-            let token = guest.host().grpc_call(&service)?;
+            let name = guest.read(name, name_size)?;
+            let method = guest.read(method, method_size)?;
+            let metadata = guest.read(metadata, metadata_size)?;
+            let message = guest.read(message, message_size)?;
+            let metadata = pairs::deserialize(&metadata).unwrap_or_default();
+            let message = Some((message, timeout));
+            let token = guest
+                .host()
+                .grpc_call(&service, &name, &method, metadata, message)?;
             guest.write_u32(token_at, token)?;
         }
     );
@@ -396,27 +405,30 @@ fn link_calls<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()>
         ),
         |guest| {
             let service = guest.read(service, service_size)?;
-            guest.read(name, name_size)?;
-            guest.read(method, method_size)?;
-            guest.read(metadata, metadata_size)?;
-            let token = guest.host().grpc_call(&service)?;
+            let name = guest.read(name, name_size)?;
+            let method = guest.read(method, method_size)?;
+            let metadata = guest.read(metadata, metadata_size)?;
+            let metadata = pairs::deserialize(&metadata).unwrap_or_default();
+            let token = guest
+                .host()
+                .grpc_call(&service, &name, &method, metadata, None)?;
             guest.write_u32(token_at, token)?;
         }
     );
     call!(
         linker,
         "proxy_grpc_send",
-        (token: u32, message: u32, message_size: u32, _end_of_stream: u32),
+        (token: u32, message: u32, message_size: u32, end_of_stream: u32),
         |guest| {
-            guest.read(message, message_size)?;
-            guest.host().grpc_send(token)?;
+            let message = guest.read(message, message_size)?;
+            guest.host().grpc_send(token, message, end_of_stream != 0)?;
         }
     );
     call!(linker, "proxy_grpc_cancel", (token: u32), |guest| {
-        guest.host().grpc_end(token)?;
+        guest.host().grpc_cancel(token)?;
     });
     call!(linker, "proxy_grpc_close", (token: u32), |guest| {
-        guest.host().grpc_end(token)?;
+        guest.host().grpc_close(token)?;
     });
     call!(
         linker,
@@ -427,10 +439,31 @@ fn link_calls<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()>
         ),
         |guest| {
             let name = guest.read(name, name_size)?;
-            guest.read(arguments, arguments_size)?;
-            let result = guest.host().call_foreign_function(&name)?;
-            guest.hand_over(&result, result_at, size_at)?;
+            let arguments = guest.read(arguments, arguments_size)?;
+            let function = guest.host().foreign_function(&name);
+            let function = function.ok_or(Status::NOT_FOUND)?;
+            // A function that fails leaves an empty result behind, and a module
+            // that names no place for the result does not want it.
+            let answer = function(&arguments);
+            let result = answer.as_deref().unwrap_or_default();
+            if result_at != 0 {
+                let address = guest.place(result)?;
+                guest.write_u32(result_at, address)?;
+            }
+            if size_at != 0 {
+                guest.write_u32(size_at, u32::try_from(result.len()).unwrap_or(u32::MAX))?;
+            }
+            answer.map(drop)?;
         }
     );
+    Ok(())
+}
+
+/// What modules of Emscripten import, which are no host calls to be counted or failed.
+fn link_emscripten<T: Host + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    linker.func_wrap("env", "pthread_equal", |one: u32, other: u32| {
+        u32::from(one == other)
+    })?;
+    linker.func_wrap("env", "emscripten_notify_memory_growth", |_memory: u32| {})?;
     Ok(())
 }

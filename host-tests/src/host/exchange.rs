@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use super::flow::{Flow, Half};
 use super::headers::HeaderMap;
+use super::network::connection_attribute;
 use crate::abi::host::LocalResponse;
 use crate::abi::pairs;
 use crate::abi::{MapType, Status};
@@ -230,12 +231,7 @@ impl Exchange {
             (Some(b"response"), Some(b"headers"), Some(name)) => {
                 self.text(MapType::ResponseHeaders, name)
             }
-            (Some(b"connection"), Some(b"id"), None) | (Some(b"connection_id"), None, None) => {
-                number(1)
-            }
-            (Some(b"connection"), Some(b"mtls"), None) => Some(vec![0]),
-            (Some(b"source"), Some(b"address"), None) => Some(b"127.0.0.1:50000".to_vec()),
-            _ => None,
+            _ => connection_attribute(path),
         };
         value.ok_or(Status::NOT_FOUND)
     }

@@ -1,11 +1,14 @@
 //! What all virtual machines of one proxy share: stats, shared data and queues
-//! by virtual machine id, the clocks, the log, the seed of randomness, and the
-//! host calls that a test wants to fail or to interrupt.
+//! by virtual machine id, clusters, foreign functions, the clocks, the log, the
+//! seed of randomness, and the host calls that a test wants to fail or to
+//! interrupt.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::foreign::ForeignFunctions;
+use super::queues::Queues;
 use crate::abi::{LogLevel, Status};
 use crate::stats::Stats;
 
@@ -87,14 +90,6 @@ impl fmt::Debug for Interruption {
 /// The values under one virtual machine id, each with its version.
 type SharedData = BTreeMap<Vec<u8>, (Vec<u8>, u32)>;
 
-/// A queue of values. Nobody is told when something comes in.
-#[derive(Debug)]
-pub struct Queue {
-    vm_id: Vec<u8>,
-    name: Vec<u8>,
-    values: VecDeque<Vec<u8>>,
-}
-
 /// The shared part of a proxy.
 #[derive(Debug)]
 pub struct Process {
@@ -107,9 +102,15 @@ pub struct Process {
     pub log: Vec<LogLine>,
     /// The lowest severity that modules are told to log.
     pub log_level: LogLevel,
+    /// The queues of all virtual machines.
+    pub queues: Queues,
+    /// The clusters that calls can name, and whether they have a host.
+    pub clusters: BTreeMap<String, bool>,
+    /// The functions that plugins call by name.
+    pub foreign_functions: ForeignFunctions,
     shared_data: BTreeMap<Vec<u8>, SharedData>,
     last_cas: u32,
-    queues: Vec<Queue>,
+    last_vm: u64,
     elapsed: u64,
     random: u64,
     faults: BTreeMap<String, Fault>,
@@ -124,8 +125,11 @@ impl Default for Process {
             log: Vec::new(),
             log_level: LogLevel::Info,
             shared_data: BTreeMap::new(),
+            queues: Queues::default(),
+            clusters: BTreeMap::new(),
+            foreign_functions: ForeignFunctions::default(),
             last_cas: 0,
-            queues: Vec::new(),
+            last_vm: 0,
             elapsed: 0,
             random: 0x9e37_79b9_7f4a_7c15,
             faults: BTreeMap::new(),
@@ -241,43 +245,10 @@ impl Process {
         Ok(())
     }
 
-    /// The id of the queue `name`, which exists from now on.
-    pub fn register_queue(&mut self, vm_id: &[u8], name: &[u8]) -> u32 {
-        self.resolve_queue(vm_id, name).unwrap_or_else(|_| {
-            self.queues.push(Queue {
-                vm_id: vm_id.to_vec(),
-                name: name.to_vec(),
-                values: VecDeque::new(),
-            });
-            u32::try_from(self.queues.len()).unwrap_or(u32::MAX)
-        })
-    }
-
-    /// The id of the queue `name`.
-    ///
-    /// # Errors
-    ///
-    /// [`Status::NOT_FOUND`] if nobody registered it.
-    pub fn resolve_queue(&self, vm_id: &[u8], name: &[u8]) -> Result<u32, Status> {
-        let index = self
-            .queues
-            .iter()
-            .position(|queue| queue.vm_id == vm_id && queue.name == name)
-            .ok_or(Status::NOT_FOUND)?;
-        u32::try_from(index + 1).map_err(|_| Status::NOT_FOUND)
-    }
-
-    /// The queue with this id.
-    ///
-    /// # Errors
-    ///
-    /// [`Status::NOT_FOUND`] if there is none.
-    pub fn queue(&mut self, id: u32) -> Result<&mut VecDeque<Vec<u8>>, Status> {
-        let index = usize::try_from(id).unwrap_or_default().wrapping_sub(1);
-        self.queues
-            .get_mut(index)
-            .map(|queue| &mut queue.values)
-            .ok_or(Status::NOT_FOUND)
+    /// A number for a virtual machine, which no other one of the process gets.
+    pub fn next_vm(&mut self) -> u64 {
+        self.last_vm += 1;
+        self.last_vm
     }
 
     /// The next bytes of the sequence that each proxy starts anew (splitmix64).

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::calls::Calls;
 use super::cost::Cost;
 use super::exchange::Exchange;
 use super::flow::Half;
 use super::headers::HeaderMap;
+use super::network::Connection;
 use super::process::{LogLine, Process, Thread};
-use crate::abi::host::{Host, LocalResponse};
+use crate::abi::host::{ForeignFunction, Host, LocalResponse};
 use crate::abi::pairs::Pair;
 use crate::abi::{BufferType, LogLevel, MapType, MetricType, Status, StreamType};
 use crate::memory::{Layout, Observer};
@@ -52,6 +54,8 @@ pub struct Context {
     /// The exchange that the context sees: a stream always has one, a root
     /// while it logs one.
     pub exchange: Option<Exchange>,
+    /// The connection that the context of a network filter sees.
+    pub connection: Option<Connection>,
     /// For a root: its plugin.
     pub plugin: Option<Rc<Plugin>>,
     /// For a root: its timer.
@@ -76,6 +80,15 @@ pub enum After {
     Reply(u32, LocalResponse),
     /// Reset a stream.
     Close(u32),
+    /// Let what a connection's client sent go on.
+    ContinueReading(u32),
+    /// Close a connection.
+    CloseConnection(u32),
+    /// Forget the answer to a call, as Envoy does before all else that the
+    /// callback of that answer asked for.
+    ForgetAnswer(u32),
+    /// Tell a root of a gRPC call that could not be made: its token, and why.
+    FailGrpc(u32, u32, &'static str),
 }
 
 /// A timer, in nanoseconds of the monotonic clock.
@@ -99,8 +112,19 @@ pub enum Restriction {
 impl Restriction {
     fn allows(self, call: &str) -> bool {
         match self {
-            // Envoy lists nearly all of WASI here.
-            Self::Initializing => call == "proxy_log" || !call.starts_with("proxy_"),
+            // Envoy lists what is allowed, nearly all of WASI
+            // (proxy-wasm-cpp-host, `WasmBase::startVm`).
+            Self::Initializing => {
+                let refused = [
+                    "fd_close",
+                    "fd_read",
+                    "fd_seek",
+                    "path_open",
+                    "proc_exit",
+                    "sched_yield",
+                ];
+                call == "proxy_log" || !(call.starts_with("proxy_") || refused.contains(&call))
+            }
             Self::Allocating => {
                 ["proxy_log", "fd_write", "clock_time_get", "poll_oneoff"].contains(&call)
             }
@@ -139,6 +163,12 @@ pub struct VmState {
     pub metric_ids: MetricIds,
     /// Where the module's memory is.
     pub layout: Option<Layout>,
+    /// The calls to clusters that are not over.
+    pub calls: Calls,
+    /// The arguments of the function that the proxy calls in the module now.
+    pub call_data: Vec<u8>,
+    /// A number that no other machine of the process has.
+    pub serial: u64,
     allocating: Option<(Option<Restriction>, u64)>,
     next_context: u32,
 }
@@ -147,6 +177,7 @@ impl VmState {
     /// A virtual machine without contexts.
     #[must_use]
     pub fn new(process: Rc<RefCell<Process>>, thread: Thread, settings: Rc<VmSettings>) -> Self {
+        let serial = process.borrow_mut().next_vm();
         Self {
             process,
             thread,
@@ -162,6 +193,9 @@ impl VmState {
             cost: Cost::default(),
             metric_ids: MetricIds::default(),
             layout: None,
+            calls: Calls::default(),
+            call_data: Vec::new(),
+            serial,
             allocating: None,
             next_context: 1,
         }
@@ -190,14 +224,22 @@ impl VmState {
         self.contexts.get_mut(&id)
     }
 
+    /// The id of the root of the context that a host call means.
+    pub(super) fn root(&self) -> u32 {
+        let id = self.meant();
+        match self.contexts.get(&id) {
+            Some(context) if context.root != 0 => context.root,
+            _ => id,
+        }
+    }
+
     /// The plugin of the context that a host call means.
     fn plugin(&self) -> Option<&Plugin> {
-        let context = self.contexts.get(&self.meant())?;
-        let root = match context.root {
-            0 => context,
-            root => self.contexts.get(&root)?,
-        };
-        root.plugin.as_deref()
+        self.contexts.get(&self.root())?.plugin.as_deref()
+    }
+
+    fn connection(&mut self) -> Option<&mut Connection> {
+        self.context()?.connection.as_mut()
     }
 
     fn exchange(&mut self) -> Option<&mut Exchange> {
@@ -208,11 +250,13 @@ impl VmState {
         self.exchange().ok_or(Status::BAD_ARGUMENT)?.writable(map)
     }
 
+    /// A buffer that the module may change.
     fn body(&mut self, kind: BufferType) -> Option<&mut Option<Vec<u8>>> {
-        let exchange = self.exchange()?;
         match kind {
-            BufferType::RequestBody => Some(&mut exchange.request_body),
-            BufferType::ResponseBody => Some(&mut exchange.response_body),
+            BufferType::RequestBody => Some(&mut self.exchange()?.request_body),
+            BufferType::ResponseBody => Some(&mut self.exchange()?.response_body),
+            BufferType::DownstreamData => Some(&mut self.connection()?.downstream.buffer),
+            BufferType::UpstreamData => Some(&mut self.connection()?.upstream.buffer),
             _ => None,
         }
     }
@@ -312,7 +356,10 @@ impl Host for VmState {
                 let plugin = self.configuring.as_ref().ok_or(Status::NOT_FOUND)?;
                 Ok(plugin.configuration.clone())
             }
-            BufferType::HttpCallResponseBody => Err(Status::NOT_FOUND),
+            BufferType::HttpCallResponseBody | BufferType::GrpcReceiveBuffer => {
+                self.received_buffer(kind)
+            }
+            BufferType::CallData => Ok(self.call_data.clone()),
             _ => Ok(self
                 .body(kind)
                 .and_then(|body| body.clone())
@@ -331,20 +378,23 @@ impl Host for VmState {
             .body(kind)
             .and_then(Option::as_mut)
             .ok_or(Status::BAD_ARGUMENT)?;
-        // Envoy can put before, replace all, or append, nothing else.
-        match (start, length) {
-            (0, 0) => {
-                body.splice(0..0, data.iter().copied());
-            }
-            (0, length) if length >= body.len() => *body = data.to_vec(),
-            (start, _) if start > 0 && start >= body.len() => body.extend_from_slice(data),
-            _ => return Err(Status::BAD_ARGUMENT),
+        // Envoy can replace at the beginning, or append, nothing else
+        // (`source/extensions/common/wasm/context.cc`, `Buffer::copyFrom`).
+        if start == 0 {
+            body.splice(..length.min(body.len()), data.iter().copied());
+        } else if start >= body.len() {
+            body.extend_from_slice(data);
+        } else {
+            return Err(Status::BAD_ARGUMENT);
         }
         Ok(())
     }
 
     fn map(&mut self, map: MapType) -> Result<Cow<'_, [Pair]>, Status> {
-        let headers = self.exchange().and_then(|exchange| exchange.readable(map));
+        let headers = match self.received_map(map) {
+            Some(_) => self.received_map(map),
+            None => self.exchange().and_then(|exchange| exchange.readable(map)),
+        };
         Ok(headers.map_or(Cow::Borrowed(&[]), |headers| headers.pairs().into()))
     }
 
@@ -359,6 +409,9 @@ impl Host for VmState {
     }
 
     fn header(&mut self, map: MapType, name: &[u8]) -> Result<Vec<u8>, Status> {
+        if let Some(headers) = self.received_map(map) {
+            return Ok(headers.first(name).ok_or(Status::NOT_FOUND)?.to_vec());
+        }
         let exchange = self.exchange().ok_or(Status::BAD_ARGUMENT)?;
         match exchange.readable(map) {
             Some(headers) => Ok(headers.first(name).ok_or(Status::NOT_FOUND)?.to_vec()),
@@ -394,13 +447,25 @@ impl Host for VmState {
                 Ok(text.clone().into_bytes())
             }
             b"plugin_vm_id" => Ok(self.settings.vm_id.clone().into_bytes()),
-            _ => self.exchange().ok_or(Status::NOT_FOUND)?.attribute(path),
+            _ => {
+                let context = self.context().ok_or(Status::NOT_FOUND)?;
+                match (&context.exchange, &context.connection) {
+                    (Some(exchange), _) => exchange.attribute(path),
+                    (None, Some(connection)) => connection.attribute(path),
+                    (None, None) => Err(Status::NOT_FOUND),
+                }
+            }
         }
     }
 
     fn set_property(&mut self, path: &[u8], value: &[u8]) -> Result<(), Status> {
-        let exchange = self.exchange().ok_or(Status::NOT_FOUND)?;
-        exchange.filter_state.insert(path.to_vec(), value.to_vec());
+        let context = self.context().ok_or(Status::NOT_FOUND)?;
+        let set = match (&mut context.exchange, &mut context.connection) {
+            (Some(exchange), _) => &mut exchange.filter_state,
+            (None, Some(connection)) => &mut connection.attributes,
+            (None, None) => return Err(Status::NOT_FOUND),
+        };
+        set.insert(path.to_vec(), value.to_vec());
         Ok(())
     }
 
@@ -408,7 +473,11 @@ impl Host for VmState {
         let half = match stream {
             StreamType::Request => Half::Request,
             StreamType::Response => Half::Response,
-            StreamType::Downstream => return Ok(()),
+            StreamType::Downstream => {
+                let id = self.meant();
+                self.after.push_back(After::ContinueReading(id));
+                return Ok(());
+            }
             StreamType::Upstream => return Err(Status::UNIMPLEMENTED),
         };
         let id = self.meant();
@@ -423,8 +492,15 @@ impl Host for VmState {
 
     fn close_stream(&mut self, stream: StreamType) -> Result<(), Status> {
         let id = self.meant();
-        if let (StreamType::Request | StreamType::Response, Some(_)) = (stream, self.exchange()) {
-            self.after.push_back(After::Close(id));
+        match stream {
+            StreamType::Request | StreamType::Response if self.exchange().is_some() => {
+                self.after.push_back(After::Close(id));
+            }
+            // Either side is the connection with the client.
+            StreamType::Downstream | StreamType::Upstream => {
+                self.after.push_back(After::CloseConnection(id));
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -466,27 +542,21 @@ impl Host for VmState {
     }
 
     fn register_queue(&mut self, name: &[u8]) -> u32 {
-        let mut process = self.process.borrow_mut();
-        process.register_queue(self.settings.vm_id.as_bytes(), name)
+        self.register_own_queue(name)
     }
 
     fn resolve_queue(&mut self, vm_id: &[u8], name: &[u8]) -> Result<u32, Status> {
         let own = self.settings.vm_id.as_bytes();
         let vm_id = if vm_id.is_empty() { own } else { vm_id };
-        self.process.borrow().resolve_queue(vm_id, name)
+        self.process.borrow().queues.resolve(vm_id, name)
     }
 
     fn enqueue(&mut self, queue: u32, value: &[u8]) -> Result<(), Status> {
-        self.process
-            .borrow_mut()
-            .queue(queue)?
-            .push_back(value.to_vec());
-        Ok(())
+        self.process.borrow_mut().queues.enqueue(queue, value)
     }
 
     fn dequeue(&mut self, queue: u32) -> Result<Vec<u8>, Status> {
-        let mut process = self.process.borrow_mut();
-        process.queue(queue)?.pop_front().ok_or(Status::EMPTY)
+        self.process.borrow_mut().queues.dequeue(queue)
     }
 
     fn define_metric(&mut self, kind: MetricType, name: &[u8]) -> u32 {
@@ -510,31 +580,46 @@ impl Host for VmState {
         self.process.borrow().stats.value(&self.metric_ids, metric)
     }
 
-    fn http_call(&mut self, _cluster: &[u8]) -> Result<u32, Status> {
-        Err(Status::BAD_ARGUMENT)
+    fn http_call(
+        &mut self,
+        cluster: &[u8],
+        headers: Vec<Pair>,
+        body: Vec<u8>,
+        trailers: Vec<Pair>,
+        milliseconds: u32,
+    ) -> Result<u32, Status> {
+        self.start_http_call(cluster, headers, body, trailers, milliseconds)
     }
 
-    fn grpc_call(&mut self, _service: &[u8]) -> Result<u32, Status> {
-        Err(Status::PARSE_FAILURE)
+    fn grpc_call(
+        &mut self,
+        service: &[u8],
+        name: &[u8],
+        method: &[u8],
+        metadata: Vec<Pair>,
+        message: Option<(Vec<u8>, u32)>,
+    ) -> Result<u32, Status> {
+        self.start_grpc(service, name, method, metadata, message)
     }
 
-    fn grpc_send(&mut self, token: u32) -> Result<(), Status> {
-        // The two low bits of a token say what it is for: 2 is a stream.
-        match token & 3 {
-            2 => Err(Status::NOT_FOUND),
-            _ => Err(Status::BAD_ARGUMENT),
-        }
+    fn grpc_send(&mut self, token: u32, message: Vec<u8>, end: bool) -> Result<(), Status> {
+        self.send_on_grpc_stream(token, message, end)
     }
 
-    fn grpc_end(&mut self, token: u32) -> Result<(), Status> {
-        match token & 3 {
-            1 | 2 => Err(Status::NOT_FOUND),
-            _ => Err(Status::BAD_ARGUMENT),
-        }
+    fn grpc_cancel(&mut self, token: u32) -> Result<(), Status> {
+        self.cancel_grpc(token)
     }
 
-    fn call_foreign_function(&mut self, _name: &[u8]) -> Result<Vec<u8>, Status> {
-        Err(Status::NOT_FOUND)
+    fn grpc_close(&mut self, token: u32) -> Result<(), Status> {
+        self.close_grpc(token)
+    }
+
+    fn status(&self) -> (u32, Vec<u8>) {
+        self.call_status()
+    }
+
+    fn foreign_function(&mut self, name: &[u8]) -> Option<ForeignFunction> {
+        self.process.borrow().foreign_functions.get(name)
     }
 
     fn environment(&self) -> Vec<(String, String)> {

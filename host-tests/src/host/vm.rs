@@ -1,12 +1,15 @@
 //! One virtual machine: it is started, gets root contexts by configuration,
 //! ticks them and ends them as Envoy does. Its streams are in `stream`, what a
-//! response of the proxy itself is in `reply`.
+//! response of the proxy itself is in `reply`, its connections in `network`, the
+//! answers to its calls in [`calls`].
 //!
 //! A callback that the module does not export is skipped. After a trap the
 //! machine is dead and every further callback is skipped, `proxy_on_delete` too
 //! (`isFailed()` in `ContextBase`); what becomes of its streams is the failure
 //! policy's matter.
 
+pub mod calls;
+mod network;
 mod reply;
 mod stream;
 
@@ -20,6 +23,7 @@ use wasmtime::{Instance, Store, Val};
 
 use super::cost::Cost;
 use super::module::Module;
+use super::network::CloseType;
 use super::process::{Process, Thread};
 use super::state::{After, Context, Plugin, Restriction, VmSettings, VmState};
 use crate::abi::callback::Callback;
@@ -279,6 +283,10 @@ impl Vm {
                 After::Continue(stream, half) => self.resume(stream, half)?,
                 After::Reply(stream, response) => self.reply_of_the_module(stream, response)?,
                 After::Close(stream) => self.close(stream)?,
+                After::ContinueReading(connection) => self.continue_reading(connection),
+                After::CloseConnection(id) => self.end_connection(id, CloseType::Local)?,
+                After::ForgetAnswer(root) => self.state_mut().calls.forget_answer(root),
+                After::FailGrpc(root, token, why) => self.grpc_failed(root, token, why)?,
             }
         }
         Ok(())
@@ -398,6 +406,19 @@ impl Vm {
         let state = self.state_mut();
         state.contexts.remove(&root);
         state.roots.retain(|id| *id != root);
+        state.calls.cancel(root);
+        Ok(())
+    }
+
+    /// Tells a root that a queue got a value, if it still is there.
+    ///
+    /// # Errors
+    ///
+    /// If the module traps.
+    pub fn queue_ready(&mut self, root: u32, queue: u32) -> Result<(), Trap> {
+        if self.state().contexts.contains_key(&root) {
+            self.run(root, Callback::QueueReady, &[root, queue])?;
+        }
         Ok(())
     }
 

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::calls::{GrpcCall, HttpCall};
 use super::failure::FailurePolicy;
+use super::notices::{deliver, open_door};
 use super::plugin::Plugin;
 use super::proxy::{Configuration, Proxy, Refused};
 use super::worker::Worker;
@@ -66,6 +68,39 @@ impl EnvoyBuilder {
         self
     }
 
+    /// Adds a cluster with this name, to which modules can make calls.
+    #[must_use]
+    pub fn cluster(self, name: &str) -> Self {
+        self.add_cluster(name, true)
+    }
+
+    /// Adds a cluster that has no host: a call to it fails at once.
+    #[must_use]
+    pub fn cluster_without_hosts(self, name: &str) -> Self {
+        self.add_cluster(name, false)
+    }
+
+    fn add_cluster(self, name: &str, hosts: bool) -> Self {
+        let mut process = self.process.borrow_mut();
+        process.clusters.insert(name.to_owned(), hosts);
+        drop(process);
+        self
+    }
+
+    /// Adds a function that modules call by name, in place of one with that
+    /// name.
+    #[must_use]
+    pub fn foreign_function(
+        self,
+        name: &str,
+        body: impl Fn(&[u8]) -> Result<Vec<u8>, Status> + 'static,
+    ) -> Self {
+        let mut process = self.process.borrow_mut();
+        process.foreign_functions.register(name, body);
+        drop(process);
+        self
+    }
+
     /// The plugin's name, root id and failure policy.
     #[must_use]
     pub fn plugin(mut self, plugin: Plugin) -> Self {
@@ -92,10 +127,10 @@ impl EnvoyBuilder {
         let threads = (0..self.workers).map(Thread::Worker);
         let threads = std::iter::once(Thread::Main).chain(threads);
         let plugin = proxy.install(self.plugin, configuration.into(), threads)?;
-        Ok(Envoy {
-            proxy: Rc::new(RefCell::new(proxy)),
-            plugin,
-        })
+        let proxy = Rc::new(RefCell::new(proxy));
+        open_door(&proxy);
+        deliver(&proxy);
+        Ok(Envoy { proxy, plugin })
     }
 }
 
@@ -152,53 +187,108 @@ impl Envoy {
         plugin: Plugin,
         configuration: impl Into<Configuration>,
     ) -> Result<Self, Refused> {
-        let mut proxy = self.proxy.borrow_mut();
-        let plugin = proxy.install(plugin, configuration.into(), std::iter::empty())?;
+        let configuration = configuration.into();
+        let installed = self
+            .proxy
+            .borrow_mut()
+            .install(plugin, configuration, std::iter::empty());
+        deliver(&self.proxy);
         Ok(Self {
             proxy: Rc::clone(&self.proxy),
-            plugin,
+            plugin: installed?,
         })
     }
 
-    /// Moves the clocks on, and ticks what comes due on the way.
+    /// Moves the clocks on, with the ticks and the timeouts of calls that come
+    /// due on the way.
     #[track_caller]
     pub fn advance(&self, time: Duration) {
-        let proxy = &mut *self.proxy.borrow_mut();
-        let now = proxy.process.borrow().monotonic();
+        let now = self.proxy.borrow().process.borrow().monotonic();
         let end = now + u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        loop {
-            let due = proxy
-                .threads
-                .iter()
-                .enumerate()
-                .filter_map(|(index, thread)| {
-                    let (due, root) = thread.vm.next_tick()?;
-                    (due <= end && thread.vm.dead().is_none()).then_some((due, index, root))
-                });
-            let Some((due, index, root)) = due.min() else {
-                break;
-            };
-            proxy.move_to(due);
-            let ticked = proxy.threads[index].vm.tick(root, due);
-            proxy.settle(ticked);
+        while self.step(end) {
+            deliver(&self.proxy);
         }
-        proxy.move_to(end);
+        self.proxy.borrow().move_to(end);
+    }
+
+    /// Does what is due first, until `end`: a tick, or the timeout of a call.
+    #[track_caller]
+    fn step(&self, end: u64) -> bool {
+        let proxy = &mut *self.proxy.borrow_mut();
+        let due = proxy
+            .threads
+            .iter()
+            .enumerate()
+            .filter_map(|(index, thread)| {
+                let (due, root) = thread.vm.next_tick()?;
+                (due <= end && thread.vm.dead().is_none()).then_some((due, index, root))
+            });
+        let tick = due.min();
+        if proxy.expire_call(tick.map_or(end, |(due, ..)| due)) {
+            return true;
+        }
+        let Some((due, index, root)) = tick else {
+            return false;
+        };
+        proxy.move_to(due);
+        let ticked = proxy.threads[index].vm.tick(root, due);
+        proxy.settle(ticked);
+        true
     }
 
     /// Ticks every virtual machine now, whatever its timer says, so that what
     /// it keeps back comes out. The clocks stand still.
     #[track_caller]
     pub fn tick(&self) {
-        let proxy = &mut *self.proxy.borrow_mut();
-        let now = proxy.process.borrow().monotonic();
-        for index in 0..proxy.threads.len() {
-            let vm = &mut proxy.threads[index].vm;
-            let ticked = vm
-                .ticking_roots()
-                .into_iter()
-                .try_for_each(|root| vm.tick(root, now));
-            proxy.settle(ticked);
+        {
+            let proxy = &mut *self.proxy.borrow_mut();
+            let now = proxy.process.borrow().monotonic();
+            for index in 0..proxy.threads.len() {
+                let vm = &mut proxy.threads[index].vm;
+                let ticked = vm
+                    .ticking_roots()
+                    .into_iter()
+                    .try_for_each(|root| vm.tick(root, now));
+                proxy.settle(ticked);
+            }
         }
+        deliver(&self.proxy);
+    }
+
+    /// The HTTP calls of all modules that are not answered yet, oldest first in
+    /// each thread.
+    #[must_use]
+    pub fn http_calls(&self) -> Vec<HttpCall> {
+        HttpCall::all(&self.proxy)
+    }
+
+    /// The one HTTP call that is not answered yet.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or more than one.
+    #[track_caller]
+    #[must_use]
+    pub fn http_call(&self) -> HttpCall {
+        only(self.http_calls())
+    }
+
+    /// The gRPC calls and streams of all modules that are not over, oldest
+    /// first in each thread, calls before streams.
+    #[must_use]
+    pub fn grpc_calls(&self) -> Vec<GrpcCall> {
+        GrpcCall::all(&self.proxy)
+    }
+
+    /// The one gRPC call or stream that is not over.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or more than one.
+    #[track_caller]
+    #[must_use]
+    pub fn grpc_call(&self) -> GrpcCall {
+        only(self.grpc_calls())
     }
 
     /// Gives the plugin another configuration, without stopping traffic: new
@@ -210,17 +300,25 @@ impl Envoy {
     /// If the module refuses it or traps; a refusal leaves the old one in use.
     /// What `proxy_on_configure` refused once is refused again without a call.
     pub fn reconfigure(&self, configuration: impl Into<Configuration>) -> Result<(), Refused> {
-        let mut proxy = self.proxy.borrow_mut();
-        proxy.reconfigure(self.plugin, configuration.into())
+        let configuration = configuration.into();
+        let configured = self
+            .proxy
+            .borrow_mut()
+            .reconfigure(self.plugin, configuration);
+        deliver(&self.proxy);
+        configured
     }
 
     /// Removes the plugin from all threads: its root contexts end (done,
     /// delete) with their last streams, unless another plugin shares them.
     #[track_caller]
     pub fn drain(&self) {
-        let proxy = &mut *self.proxy.borrow_mut();
-        let drained = proxy.drain(self.plugin);
-        proxy.settle(drained);
+        {
+            let proxy = &mut *self.proxy.borrow_mut();
+            let drained = proxy.drain(self.plugin);
+            proxy.settle(drained);
+        }
+        deliver(&self.proxy);
     }
 
     /// From now on the host call `name` answers `status` and does nothing. The
@@ -315,4 +413,10 @@ impl Envoy {
         traffic();
         self.cost() - &before
     }
+}
+
+#[track_caller]
+fn only<T>(mut calls: Vec<T>) -> T {
+    assert_eq!(calls.len(), 1, "calls that are not over");
+    calls.remove(0)
 }

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::flags;
+use super::notices::deliver;
 use super::outcome::Outcome;
 use super::proxy::Proxy;
 use super::traffic::Headers;
@@ -373,6 +374,7 @@ impl Stream {
         let outcome = self.with_vm(callbacks);
         self.collect();
         self.proxy.borrow_mut().settle(outcome);
+        deliver(&self.proxy);
     }
 
     #[track_caller]

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::connection::Connection;
 use super::flags;
+use super::notices::run;
 use super::proxy::Proxy;
 use super::stream::Stream;
 use super::traffic::{AccessLog, Headers, Request};
@@ -12,6 +14,7 @@ use crate::abi::MapType;
 use crate::host::cost::Cost;
 use crate::host::exchange::Exchange;
 use crate::host::headers::HeaderMap;
+use crate::host::vm::{Trap, Vm};
 
 /// One worker of a proxy.
 #[derive(Debug, Clone)]
@@ -90,12 +93,35 @@ impl Worker {
             let headers = HeaderMap::new(headers.with_status(status).0);
             exchange.maps.insert(MapType::ResponseHeaders, headers);
         }
-        let proxy = &mut *self.proxy.borrow_mut();
-        let handle = proxy.handle(self.thread, self.plugin);
+        let handle = self.proxy.borrow_mut().handle(self.thread, self.plugin);
         let root = handle.root.expect("the plugin was drained");
-        let vm = proxy.threads[self.thread].machine(handle.machine);
-        let logged = vm.access_log(root, exchange);
-        proxy.settle(logged);
+        self.run(handle.machine, |vm| vm.access_log(root, exchange));
+    }
+
+    /// A client connects, and the module sees the connection as a network
+    /// filter does.
+    ///
+    /// # Panics
+    ///
+    /// If the plugin was drained, and on a trap.
+    #[track_caller]
+    #[must_use]
+    pub fn connect(&self) -> Connection {
+        Connection::open(&self.proxy, self.plugin, self.thread)
+    }
+
+    /// Calls the function `function` of the module
+    /// (`proxy_on_foreign_function`), in `context`, with `data` as the buffer
+    /// of its arguments.
+    ///
+    /// # Panics
+    ///
+    /// On a trap.
+    #[track_caller]
+    pub fn call_foreign(&self, context: u32, function: u32, data: impl AsRef<[u8]>) {
+        let data = data.as_ref().to_vec();
+        let machine = self.machine();
+        self.run(machine, |vm| vm.call_foreign(context, function, data));
     }
 
     /// Calls an export of the module out of any order, with `context` as the
@@ -106,17 +132,12 @@ impl Worker {
     /// On a trap.
     #[track_caller]
     pub fn callback(&self, context: u32, name: &str, arguments: &[u32]) -> Option<u32> {
-        let proxy = &mut *self.proxy.borrow_mut();
-        let machine = proxy.plugins[self.plugin].handles[self.thread].machine;
-        let vm = proxy.threads[self.thread].machine(machine);
-        let answer = vm.call(context, name, arguments);
-        match answer {
-            Ok(answer) => answer,
-            Err(trap) => {
-                proxy.settle(Err(trap));
-                None
-            }
-        }
+        let mut answer = None;
+        self.run(self.machine(), |vm| {
+            answer = vm.call(context, name, arguments)?;
+            Ok(())
+        });
+        answer
     }
 
     /// The root context that new streams come to.
@@ -129,6 +150,15 @@ impl Worker {
     #[must_use]
     pub fn cost(&self) -> Cost {
         self.proxy.borrow().threads[self.thread].cost()
+    }
+
+    fn machine(&self) -> u32 {
+        self.proxy.borrow().plugins[self.plugin].handles[self.thread].machine
+    }
+
+    #[track_caller]
+    fn run(&self, machine: u32, callbacks: impl FnOnce(&mut Vm) -> Result<(), Trap>) {
+        run(&self.proxy, self.thread, machine, callbacks);
     }
 
     #[track_caller]

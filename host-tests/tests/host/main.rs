@@ -2,18 +2,30 @@
 //! style than the filter of this workspace. What Envoy 1.40 answers was
 //! measured on it with a probe that made each call in each callback.
 
+// HTTP calls to clusters.
+mod calls;
 // What becomes of traffic when the module traps.
 mod failure;
+// Functions of the proxy by name.
+mod foreign_functions;
+// gRPC calls and streams.
+mod grpc;
+// All functions that a module may import.
+mod imports;
 // Configurations, ticks and the ends of contexts.
 mod life_cycle;
 // What a module may call, reach and spend.
 mod limits;
+// TCP connections.
+mod network;
 // The order of callbacks, for each kind of exchange.
 mod order;
 // Phases of maps and attributes.
 mod phases;
 // Several plugins in one virtual machine.
 mod plugins;
+// Queues and who is told of them.
+mod queues;
 // A metrics filter without an SDK.
 mod raw_filter;
 // What virtual machines share.
@@ -40,8 +52,13 @@ const IMPORTS: &str = r#"
 /// A module with the usual imports, one page of memory, an allocator that never
 /// gives memory back, and `rest`.
 fn module(rest: &str) -> gatemeter_host_tests::Module {
+    module_with("", rest)
+}
+
+/// As [`module`], with more imports.
+fn module_with(imports: &str, rest: &str) -> gatemeter_host_tests::Module {
     let text = format!(
-        r#"(module {IMPORTS}
+        r#"(module {IMPORTS} {imports}
             (memory (export "memory") 1)
             (global $free (mut i32) (i32.const 4096))
             (func (export "proxy_abi_version_0_2_1"))
@@ -61,6 +78,22 @@ fn module(rest: &str) -> gatemeter_host_tests::Module {
 fn diary() -> gatemeter_host_tests::Module {
     let module = gatemeter_host_tests::Module::from_wat(include_str!("diary.wat"));
     module.expect("the module is valid")
+}
+
+/// Bytes as the text of a data segment.
+fn data(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:02x}")).collect()
+}
+
+/// Headers as a module hands them over, as the text of a data segment; and how
+/// many bytes they are.
+fn header_data(headers: &[(&str, &str)]) -> (String, usize) {
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+        .collect();
+    let bytes = gatemeter_host_tests::abi::pairs::serialize(&headers);
+    (data(&bytes), bytes.len())
 }
 
 /// What was logged, without the canary and the main thread, in order.

@@ -13,15 +13,30 @@ impl Vm {
     /// Opens a stream context under `root`. The module hears of it with its
     /// first callback.
     pub fn open_stream(&mut self, root: u32, exchange: Exchange) -> u32 {
-        let state = self.state_mut();
-        if let Some(root) = state.contexts.get_mut(&root) {
-            root.streams += 1;
-        }
-        state.add_context(Context {
+        self.open(Context {
             root,
             exchange: Some(exchange),
             ..Context::default()
         })
+    }
+
+    /// Adds a context to those that keep their root alive.
+    pub(super) fn open(&mut self, context: Context) -> u32 {
+        let state = self.state_mut();
+        if let Some(root) = state.contexts.get_mut(&context.root) {
+            root.streams += 1;
+        }
+        state.add_context(context)
+    }
+
+    /// A context under `root` is gone, with this outcome of its callbacks: ends
+    /// the root, if it waited for that.
+    pub(super) fn gone(&mut self, root: u32, ended: Result<(), Trap>) -> Result<(), Trap> {
+        if let Some(root) = self.state_mut().contexts.get_mut(&root) {
+            root.streams = root.streams.saturating_sub(1);
+        }
+        ended?;
+        self.end_root_if_idle(root)
     }
 
     /// The exchange of a stream context that still exists.
@@ -264,11 +279,7 @@ impl Vm {
         if let Some(exchange) = context.and_then(|context| context.exchange) {
             state.ended.insert(stream, exchange);
         }
-        if let Some(root) = state.contexts.get_mut(&root) {
-            root.streams = root.streams.saturating_sub(1);
-        }
-        ended?;
-        self.end_root_if_idle(root)
+        self.gone(root, ended)
     }
 
     fn end_stream_callbacks(&mut self, stream: u32) -> Result<(), Trap> {
