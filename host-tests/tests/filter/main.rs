@@ -21,6 +21,10 @@ mod ledger;
 mod resilience;
 // The cap on label sets, and paths that never get a label.
 mod series;
+// The exchange that costs are compared with.
+mod usual;
+// What the costliest input costs.
+mod worst_case;
 // Response headers that a service speaks to the filter with.
 mod signals;
 
