@@ -61,6 +61,7 @@ pub mod stats;
 
 pub use abi::Status;
 pub use host::module::Module;
+pub use memory::Lie;
 pub use scenario::{
     AccessLog, CallResponse, Connection, Envoy, EnvoyBuilder, GrpcCall, HttpCall, NO_HEADERS,
     Request, Stream, Worker,

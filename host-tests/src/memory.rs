@@ -6,9 +6,15 @@
 //! Values are copied, so that no borrow of the memory lives across a call into
 //! the module, which may grow it.
 
+mod lie;
+
+use std::borrow::Cow;
+
 use wasmtime::{AsContext, AsContextMut, Caller, Memory, TypedFunc};
 
 use crate::abi::Status;
+
+pub use lie::Lie;
 
 /// The exports that can allocate, in Envoy's order of preference.
 pub const ALLOCATORS: [&str; 2] = ["malloc", "proxy_on_memory_allocate"];
@@ -61,6 +67,10 @@ pub trait Observer {
     fn read(&mut self, bytes: usize);
     /// The host wrote `bytes` bytes.
     fn written(&mut self, bytes: usize);
+    /// What the present call is to say in place of the truth.
+    fn lie(&mut self) -> Option<Lie>;
+    /// The place of what the host handed over last; gives the one before.
+    fn handed_over(&mut self, address: u32, size: u32) -> (u32, u32);
 }
 
 /// The memory of the module that makes the present host call.
@@ -117,7 +127,8 @@ impl<'call, 'store, T: Observer + 'static> Guest<'call, 'store, T> {
     ///
     /// See [`Guest::write`].
     pub fn write_u32(&mut self, pointer: u32, value: u32) -> Result<(), Fault> {
-        self.write(pointer, &value.to_le_bytes())
+        let value = self.number(value.into()).to_le_bytes();
+        self.write(pointer, &value[..4])
     }
 
     /// Writes a 64-bit number at `pointer`.
@@ -126,7 +137,15 @@ impl<'call, 'store, T: Observer + 'static> Guest<'call, 'store, T> {
     ///
     /// See [`Guest::write`].
     pub fn write_u64(&mut self, pointer: u32, value: u64) -> Result<(), Fault> {
-        self.write(pointer, &value.to_le_bytes())
+        let value = self.number(value).to_le_bytes();
+        self.write(pointer, &value)
+    }
+
+    fn number(&mut self, truth: u64) -> u64 {
+        match self.host().lie() {
+            Some(Lie::Number(number)) => number,
+            _ => truth,
+        }
     }
 
     /// Hands `bytes` to the module: asks it for memory, copies them there, and
@@ -139,9 +158,35 @@ impl<'call, 'store, T: Observer + 'static> Guest<'call, 'store, T> {
     /// answers null or an address outside its memory, or if a named place is
     /// outside; a trap inside the allocator as it is.
     pub fn hand_over(&mut self, bytes: &[u8], pointer_at: u32, size_at: u32) -> Result<(), Fault> {
-        let address = self.place(bytes)?;
-        self.write_u32(pointer_at, address)?;
+        let lie = self.host().lie();
+        let mut bytes = Cow::Borrowed(bytes);
+        match &lie {
+            Some(Lie::Nothing) => return Ok(()),
+            Some(Lie::Content(change)) => change(bytes.to_mut()),
+            _ => {}
+        }
         let size = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
+        let asked = lie
+            .as_ref()
+            .map_or_else(|| (size > 0).then_some(size), |lie| lie.allocation(size));
+        let mut address = 0;
+        if let Some(asked) = asked {
+            address = self.allocate(asked)?;
+            if let Some(Lie::Offset(offset)) = &lie {
+                address = address.saturating_add(*offset);
+            }
+            let fits = usize::try_from(asked).map_or(bytes.len(), |asked| asked.min(bytes.len()));
+            self.write(address, &bytes[..fits])?;
+        }
+        let (mut address, mut size) = match &lie {
+            Some(lie) => lie.told(address, size),
+            None => (address, size),
+        };
+        let before = self.host().handed_over(address, size);
+        if let Some(Lie::Again) = lie {
+            (address, size) = before;
+        }
+        self.write_u32(pointer_at, address)?;
         self.write_u32(size_at, size)
     }
 

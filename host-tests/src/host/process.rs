@@ -1,7 +1,7 @@
 //! What all virtual machines of one proxy share: stats, shared data and queues
 //! by virtual machine id, clusters, foreign functions, the clocks, the log, the
-//! seed of randomness, and the host calls that a test wants to fail or to
-//! interrupt.
+//! seed of randomness, and the host calls that a test wants to fail, to lie or
+//! to interrupt.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::foreign::ForeignFunctions;
 use super::queues::Queues;
 use crate::abi::{LogLevel, Status};
+use crate::memory::Lie;
 use crate::stats::Stats;
 
 /// Monotonic time starts here, so that a module which takes 0 for "no time"
@@ -61,14 +62,39 @@ impl fmt::Display for LogLine {
     }
 }
 
-/// A host call that answers a status instead of doing its work.
+/// What befalls some calls of one host function.
 #[derive(Debug, Clone)]
-struct Fault {
-    status: Status,
-    /// Calls that still work before the fault begins.
+struct Injection<T> {
+    what: T,
+    /// Calls that still work before it begins.
     skip: u64,
-    /// Calls that fail; `None` is all.
+    /// Calls that it befalls; `None` is all.
     left: Option<u64>,
+}
+
+impl<T: Clone> Injection<T> {
+    /// What befalls the present call.
+    fn due(&mut self) -> Option<T> {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        match &mut self.left {
+            None => {}
+            Some(0) => return None,
+            Some(left) => *left -= 1,
+        }
+        Some(self.what.clone())
+    }
+}
+
+/// A call that failed or lied because a test wanted it to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Injected {
+    /// Whose call it was.
+    pub thread: Thread,
+    /// The host function, by its import.
+    pub call: &'static str,
 }
 
 /// What a test does in the middle of a callback, before a host call.
@@ -113,7 +139,10 @@ pub struct Process {
     last_vm: u64,
     elapsed: u64,
     random: u64,
-    faults: BTreeMap<String, Fault>,
+    calls: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<String, Injection<Status>>,
+    lies: BTreeMap<String, Injection<Lie>>,
+    injected: Vec<Injected>,
     interruptions: BTreeMap<String, Interruption>,
 }
 
@@ -132,7 +161,10 @@ impl Default for Process {
             last_vm: 0,
             elapsed: 0,
             random: 0x9e37_79b9_7f4a_7c15,
+            calls: BTreeMap::new(),
             faults: BTreeMap::new(),
+            lies: BTreeMap::new(),
+            injected: Vec::new(),
             interruptions: BTreeMap::new(),
         }
     }
@@ -159,36 +191,67 @@ impl Process {
     /// Lets the host call `name` answer `status` for `times` calls (`None` for
     /// ever), after `skip` calls that still work.
     pub fn fail(&mut self, name: &str, status: Status, skip: u64, times: Option<u64>) {
-        let left = times;
-        let fault = Fault { status, skip, left };
+        let fault = Injection {
+            what: status,
+            skip,
+            left: times,
+        };
         self.faults.insert(name.to_owned(), fault);
     }
 
-    /// Lets all host calls work again.
+    /// Lets the host call `name` work and say `lie` for `times` calls (`None`
+    /// for ever), after `skip` calls that say the truth.
+    pub fn lie(&mut self, name: &str, lie: Lie, skip: u64, times: Option<u64>) {
+        let lie = Injection {
+            what: lie,
+            skip,
+            left: times,
+        };
+        self.lies.insert(name.to_owned(), lie);
+    }
+
+    /// Lets all host calls work and say the truth again.
     pub fn heal(&mut self) {
         self.faults.clear();
+        self.lies.clear();
     }
 
-    /// Whether no test wants a host call to fail or to be interrupted.
+    /// How often each host function was called, by all virtual machines that
+    /// there ever were.
+    #[must_use]
+    pub fn calls(&self) -> &BTreeMap<&'static str, u64> {
+        &self.calls
+    }
+
+    /// The calls that failed or lied so far because a test wanted it, in order.
+    #[must_use]
+    pub fn injected(&self) -> &[Injected] {
+        &self.injected
+    }
+
+    /// Counts a call, whoever makes it.
+    pub(super) fn count_call(&mut self, call: &'static str) {
+        *self.calls.entry(call).or_default() += 1;
+    }
+
+    /// Whether no test wants a host call to fail, to lie or to be interrupted.
     pub(super) fn is_undisturbed(&self) -> bool {
-        self.faults.is_empty() && self.interruptions.is_empty()
+        self.faults.is_empty() && self.lies.is_empty() && self.interruptions.is_empty()
     }
 
-    /// The status that the host call `name` is to answer in place of working.
-    pub(super) fn fault(&mut self, name: &str) -> Option<Status> {
-        let fault = self.faults.get_mut(name)?;
-        if fault.skip > 0 {
-            fault.skip -= 1;
-            return None;
+    /// What befalls a call by `thread`: the status that it is to answer in place
+    /// of working, or the lie that it is to tell.
+    pub(super) fn befalls(
+        &mut self,
+        thread: Thread,
+        call: &'static str,
+    ) -> (Option<Status>, Option<Lie>) {
+        let fault = self.faults.get_mut(call).and_then(Injection::due);
+        let lie = self.lies.get_mut(call).and_then(Injection::due);
+        if fault.is_some() || lie.is_some() {
+            self.injected.push(Injected { thread, call });
         }
-        match &mut fault.left {
-            None => Some(fault.status),
-            Some(0) => None,
-            Some(left) => {
-                *left -= 1;
-                Some(fault.status)
-            }
-        }
+        (fault, lie)
     }
 
     /// Runs `run` once, before the host call `name` and after `skip` calls of
@@ -266,7 +329,7 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
-    use super::Process;
+    use super::{Process, Thread};
     use crate::abi::Status;
 
     #[test]
@@ -294,10 +357,16 @@ mod tests {
     fn a_fault_begins_and_ends_where_the_test_said() {
         let mut process = Process::default();
         process.fail("proxy_log", Status::EMPTY, 1, Some(2));
-        let answers: Vec<_> = (0..4).map(|_| process.fault("proxy_log")).collect();
+        let mut answer = |call| {
+            process.count_call(call);
+            process.befalls(Thread::Main, call).0
+        };
+        let answers = [(); 4].map(|()| answer("proxy_log"));
         let empty = Some(Status::EMPTY);
         assert_eq!(answers, [None, empty, empty, None]);
-        assert_eq!(process.fault("proxy_done"), None);
+        assert_eq!(answer("proxy_done"), None);
+        assert_eq!(process.injected().len(), 2);
+        assert_eq!(process.calls()["proxy_log"], 4);
     }
 
     #[test]

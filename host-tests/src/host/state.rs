@@ -17,7 +17,7 @@ use super::process::{LogLine, Process, Thread};
 use crate::abi::host::{ForeignFunction, Host, LocalResponse};
 use crate::abi::pairs::Pair;
 use crate::abi::{BufferType, LogLevel, MapType, MetricType, Status, StreamType};
-use crate::memory::{Layout, Observer};
+use crate::memory::{Layout, Lie, Observer};
 use crate::stats::MetricIds;
 
 /// What a virtual machine is called and given. Two plugins with the same
@@ -170,6 +170,8 @@ pub struct VmState {
     /// A number that no other machine of the process has.
     pub serial: u64,
     allocating: Option<(Option<Restriction>, u64)>,
+    lie: Option<Lie>,
+    handed_over: (u32, u32),
     next_context: u32,
 }
 
@@ -197,6 +199,8 @@ impl VmState {
             call_data: Vec::new(),
             serial,
             allocating: None,
+            lie: None,
+            handed_over: (0, 0),
             next_context: 1,
         }
     }
@@ -287,6 +291,14 @@ impl Observer for VmState {
     fn written(&mut self, bytes: usize) {
         self.cost.bytes_written += bytes as u64;
     }
+
+    fn lie(&mut self) -> Option<Lie> {
+        self.lie.clone()
+    }
+
+    fn handed_over(&mut self, address: u32, size: u32) -> (u32, u32) {
+        std::mem::replace(&mut self.handed_over, (address, size))
+    }
 }
 
 impl Host for VmState {
@@ -300,7 +312,9 @@ impl Host for VmState {
         self.cost.count_host_call(call);
         let interruption = {
             let mut process = self.process.borrow_mut();
+            process.count_call(call);
             if process.is_undisturbed() {
+                self.lie = None;
                 return Ok(None);
             }
             process.interruption(call)
@@ -308,7 +322,9 @@ impl Host for VmState {
         if let Some(run) = interruption {
             run();
         }
-        Ok(self.process.borrow_mut().fault(call))
+        let (fault, lie) = self.process.borrow_mut().befalls(self.thread, call);
+        self.lie = lie;
+        Ok(fault)
     }
 
     fn log(&mut self, level: LogLevel, message: &[u8]) {

@@ -14,9 +14,10 @@ use super::worker::Worker;
 use crate::abi::Status;
 use crate::host::cost::Cost;
 use crate::host::module::Module;
-use crate::host::process::{LogLine, Process, Thread};
+use crate::host::process::{Injected, LogLine, Process, Thread};
 use crate::host::state::VmSettings;
 use crate::host::vm::Trap;
+use crate::memory::Lie;
 use crate::stats::Stats;
 
 /// A proxy that has no configuration yet.
@@ -113,6 +114,20 @@ impl EnvoyBuilder {
     #[must_use]
     pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
         self.plugin = self.plugin.failure_policy(policy);
+        self
+    }
+
+    /// As [`Envoy::fail_once`], from the first call on that the module makes.
+    #[must_use]
+    pub fn fail_once(self, name: &str, status: Status, skip: u64) -> Self {
+        self.process.borrow_mut().fail(name, status, skip, Some(1));
+        self
+    }
+
+    /// As [`Envoy::lie_once`], from the first call on that the module makes.
+    #[must_use]
+    pub fn lie_once(self, name: &str, lie: Lie, skip: u64) -> Self {
+        self.process.borrow_mut().lie(name, lie, skip, Some(1));
         self
     }
 
@@ -336,6 +351,35 @@ impl Envoy {
         proxy.process.borrow_mut().fail(name, status, skip, Some(1));
     }
 
+    /// From now on the host call `name` works, but says `lie`.
+    pub fn lie(&self, name: &str, lie: Lie) {
+        let proxy = self.proxy.borrow();
+        proxy.process.borrow_mut().lie(name, lie, 0, None);
+    }
+
+    /// The host call `name` says the truth `skip` times more, and then `lie`
+    /// once: a lie at one call site.
+    pub fn lie_once(&self, name: &str, lie: Lie, skip: u64) {
+        let proxy = self.proxy.borrow();
+        proxy.process.borrow_mut().lie(name, lie, skip, Some(1));
+    }
+
+    /// The calls that failed or lied so far because the test said so, in order.
+    #[must_use]
+    pub fn injected(&self) -> Vec<Injected> {
+        let proxy = self.proxy.borrow();
+        proxy.process.borrow().injected().to_vec()
+    }
+
+    /// How often the host function `name` was called so far, by all virtual
+    /// machines that there ever were: the call sites that a fault can be at.
+    #[must_use]
+    pub fn calls(&self, name: &str) -> u64 {
+        let proxy = self.proxy.borrow();
+        let process = proxy.process.borrow();
+        process.calls().get(name).copied().unwrap_or_default()
+    }
+
     /// Does `run` once in the middle of a callback: before the host call `name`
     /// works, after `skip` calls of it. This proxy is busy then; what `run`
     /// drives is one [`EnvoyBuilder::beside`] it, and so two workers race in
@@ -346,7 +390,7 @@ impl Envoy {
         process.interrupt(name, skip, Box::new(run));
     }
 
-    /// All host calls work again.
+    /// All host calls work and say the truth again.
     pub fn heal(&self) {
         self.proxy.borrow().process.borrow_mut().heal();
     }

@@ -84,6 +84,14 @@ impl Worker {
     /// If the plugin was drained, and on a trap.
     #[track_caller]
     pub fn access_log(&self, log: AccessLog) {
+        let exchange = self.logged(log);
+        let handle = self.proxy.borrow_mut().handle(self.thread, self.plugin);
+        let root = handle.root.expect("the plugin was drained");
+        self.run(handle.machine, |vm| vm.access_log(root, exchange));
+    }
+
+    /// The exchange that `log` tells of, which is over.
+    fn logged(&self, log: AccessLog) -> Exchange {
         let mut exchange = self.exchange(&log.request, log.duration);
         exchange.ended = Some(self.proxy.borrow().process.borrow().monotonic());
         exchange.response_flags = log.flags;
@@ -93,9 +101,46 @@ impl Worker {
             let headers = HeaderMap::new(headers.with_status(status).0);
             exchange.maps.insert(MapType::ResponseHeaders, headers);
         }
+        exchange
+    }
+
+    /// Opens the context of an exchange that the module is told nothing of, with
+    /// all of its headers readable at any time: for callbacks out of order, see
+    /// [`Worker::callback`]. It stays in the host until [`Worker::forget`].
+    ///
+    /// # Panics
+    ///
+    /// If the plugin was drained.
+    #[track_caller]
+    #[must_use]
+    pub fn untold(&self, log: AccessLog) -> u32 {
+        let mut exchange = self.logged(log);
+        for map in [MapType::RequestHeaders, MapType::ResponseHeaders] {
+            if exchange.maps.get(map).is_some() {
+                exchange.open.insert(map);
+            }
+        }
+        exchange.log_phase = true;
         let handle = self.proxy.borrow_mut().handle(self.thread, self.plugin);
         let root = handle.root.expect("the plugin was drained");
-        self.run(handle.machine, |vm| vm.access_log(root, exchange));
+        let mut id = 0;
+        self.run(handle.machine, |vm| {
+            id = vm.open_stream(root, exchange);
+            Ok(())
+        });
+        id
+    }
+
+    /// The host forgets a context of [`Worker::untold`], without a callback.
+    pub fn forget(&self, context: u32) {
+        self.run(self.machine(), |vm| {
+            let state = vm.state_mut();
+            let root = state.contexts.remove(&context).map(|stream| stream.root);
+            if let Some(root) = root.and_then(|root| state.contexts.get_mut(&root)) {
+                root.streams = root.streams.saturating_sub(1);
+            }
+            Ok(())
+        });
     }
 
     /// A client connects, and the module sees the connection as a network
