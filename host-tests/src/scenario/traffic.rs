@@ -115,7 +115,7 @@ impl<H: Into<Headers>> From<H> for Request {
 #[derive(Debug, Clone)]
 pub struct AccessLog {
     pub(super) request: Request,
-    pub(super) response: Option<(u16, Headers)>,
+    pub(super) response: Option<(Option<u16>, Headers)>,
     pub(super) duration: Duration,
     pub(super) flags: i64,
     pub(super) details: Option<String>,
@@ -137,7 +137,15 @@ impl AccessLog {
     /// The response that the client got.
     #[must_use]
     pub fn response(mut self, status: u16, headers: impl Into<Headers>) -> Self {
-        self.response = Some((status, headers.into()));
+        self.response = Some((Some(status), headers.into()));
+        self
+    }
+
+    /// The response that the client got, with exactly these headers, which may
+    /// lack a `:status` or have a strange one.
+    #[must_use]
+    pub fn response_raw(mut self, headers: impl Into<Headers>) -> Self {
+        self.response = Some((None, headers.into()));
         self
     }
 

@@ -97,8 +97,12 @@ impl Worker {
         exchange.response_flags = log.flags;
         exchange.response_code_details = log.details;
         if let Some((status, headers)) = log.response {
-            exchange.response_code = Some(i64::from(status));
-            let headers = HeaderMap::new(headers.with_status(status).0);
+            exchange.response_code = status.map(i64::from);
+            let headers = match status {
+                Some(status) => headers.with_status(status),
+                None => headers,
+            };
+            let headers = HeaderMap::new(headers.0);
             exchange.maps.insert(MapType::ResponseHeaders, headers);
         }
         exchange

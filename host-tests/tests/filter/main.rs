@@ -3,16 +3,22 @@
 
 // The other form of the module: an access logger.
 mod access_logger;
+// All sequences of callbacks, in and out of order.
+mod callback_orders;
 // What is taken, refused, replaced and shown at 0.
 mod configuration;
 // What a request costs in the steady state.
 mod cost;
 // Nanoseconds: bounds, sums, clocks.
 mod duration;
+// An exchange in each of the two forms.
+mod form;
 // How exchanges end, and how often they count then.
 mod endings;
 // What the finished module exports and imports.
 mod exports;
+// Every byte everywhere, and headers that are missing, many or huge.
+mod hostile_bytes;
 // Labels of ordinary requests.
 mod labels;
 // A long mix of everything, counted by both sides.
@@ -28,6 +34,7 @@ mod worst_case;
 // Response headers that a service speaks to the filter with.
 mod signals;
 
+use gatemeter_core::stat_name;
 use gatemeter_host_tests::scenario::Worker;
 use gatemeter_host_tests::stats::Stats;
 use gatemeter_host_tests::{Envoy, EnvoyBuilder, Module, NO_HEADERS, Request};
@@ -95,8 +102,36 @@ fn flushed(envoy: &Envoy) -> Stats {
         stats.sum("http_requests_total"),
         "no bin without its request"
     );
+    assert_names(&stats);
     stats
 }
+
+/// Asserts that each name is one that the codec writes, and so holds no byte
+/// that any page of Envoy would have to escape.
+#[track_caller]
+fn assert_names(stats: &Stats) {
+    for name in stats.names() {
+        if let Err(error) = stat_name::decode(name) {
+            panic!("the stat name {name:?}: {error}");
+        }
+    }
+}
+
+/// The exchanges that were counted, as what they are.
+fn counted(stats: &Stats) -> u64 {
+    [
+        "http_requests_total",
+        "gatemeter_excluded_requests_total",
+        "gatemeter_internal_redirects_total",
+        "gatemeter_unparsed_requests_total",
+    ]
+    .into_iter()
+    .map(|metric| stats.sum(metric))
+    .sum()
+}
+
+/// The gauge of open exchanges.
+const ACTIVE: &str = "active_connections.service=api";
 
 /// Asserts what `http_requests_total` of the service `api` shows, as lines of
 /// method, path, status and count.
