@@ -19,12 +19,16 @@ mod endings;
 mod exports;
 // Every byte everywhere, and headers that are missing, many or huge.
 mod hostile_bytes;
+// Each host call failing at each call site.
+mod failing_calls;
 // Labels of ordinary requests.
 mod labels;
 // A long mix of everything, counted by both sides.
 mod ledger;
-// Host calls that fail, and callbacks out of order.
-mod resilience;
+// Hosts that lie about what they hand over.
+mod lies;
+// The run that failures and lies are put into.
+mod recorded;
 // The cap on label sets, and paths that never get a label.
 mod series;
 // The exchange that costs are compared with.

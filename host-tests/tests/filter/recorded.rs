@@ -1,0 +1,165 @@
+//! One run of everything that the filter does, with a fixed number of calls of
+//! each host function: what faults and lies are put into.
+
+use std::time::Duration;
+
+use gatemeter_core::signals::Signal;
+use gatemeter_host_tests::scenario::{FailurePolicy, Refused, flags};
+use gatemeter_host_tests::{AccessLog, Envoy, EnvoyBuilder, Module, NO_HEADERS, Request};
+use serde_json::{Value, json};
+
+use crate::{ACTIVE, api, assert_names, counted, gatemeter};
+
+/// What a run came to.
+pub(crate) struct Run {
+    pub(crate) envoy: Envoy,
+    /// Exchanges that ended.
+    pub(crate) ended: u64,
+    /// The changes of the configuration that were refused, but for the one that
+    /// had to be.
+    pub(crate) refused: Vec<Refused>,
+}
+
+fn configuration(max_series: u32) -> Value {
+    let strip = Signal::ALL.map(Signal::header);
+    api(json!({
+        "cache": {"types": {"redis": "redis"}},
+        "exclude": ["/metrics"],
+        "max_series": max_series,
+        "native_histogram": true,
+        "strip": strip,
+    }))
+}
+
+/// The filter, which goes on after a trap so that the run can tell of it.
+#[track_caller]
+pub(crate) fn builder() -> EnvoyBuilder {
+    gatemeter().failure_policy(FailurePolicy::FailOpen)
+}
+
+/// The functions that the module imports, by their names in the ABI.
+#[track_caller]
+pub(crate) fn imports() -> Vec<String> {
+    let module = Module::gatemeter().unwrap_or_else(|error| panic!("{error}"));
+    let imports = module.imports().into_iter();
+    imports
+        .filter_map(|import| import.split_once('.').map(|(_, name)| name.to_owned()))
+        .collect()
+}
+
+/// Configures, runs traffic of every kind, ticks, reconfigures and drains.
+/// Before the drain the host is told `before_drain`.
+///
+/// # Errors
+///
+/// If the first configuration is refused.
+#[track_caller]
+pub(crate) fn run(
+    builder: EnvoyBuilder,
+    before_drain: impl FnOnce(&Envoy),
+) -> Result<Run, Refused> {
+    let envoy = builder.configure(configuration(9))?;
+    let mut refused = Vec::new();
+    let mut ended = traffic(&envoy, "/first");
+    envoy.tick();
+    envoy
+        .reconfigure(api(json!({"max_series": 0})))
+        .expect_err("no configuration");
+    let over = envoy.worker(0).request(Request::get("/over"));
+    refused.extend(envoy.reconfigure(configuration(10)).err());
+    over.respond(200, [("x-db-pool", "active=7")]);
+    over.finish();
+    ended += 1 + traffic(&envoy, "/second");
+    envoy.advance(Duration::from_millis(250));
+    before_drain(&envoy);
+    envoy.drain();
+    Ok(Run {
+        envoy,
+        ended,
+        refused,
+    })
+}
+
+/// Exchanges of every kind; gives how many ended.
+#[track_caller]
+fn traffic(envoy: &Envoy, path: &str) -> u64 {
+    let worker = envoy.worker(0);
+    let signals = [
+        ("cache-status", "redis; hit, edge; fwd=miss"),
+        ("x-db-pool", "active=1, idle=2"),
+        ("server-timing", "db;dur=1"),
+    ];
+    let mut ended = 0;
+    for _ in 0..2 {
+        let stream = worker.request(Request::get(path));
+        envoy.advance(Duration::from_micros(700));
+        stream.respond(200, signals);
+        stream.finish();
+        ended += 1;
+    }
+    worker.request(Request::get(path)).client_leaves();
+    worker.answer_before_filter(Request::get(path), 503, NO_HEADERS);
+    let slow = worker.request(Request::new("POST", path));
+    slow.local_reply(504, flags::UT, "response_timeout");
+    let socket = worker.request(Request::get("/ws"));
+    socket.upgrade();
+    socket.client_leaves();
+    let next = worker
+        .request(Request::get(path))
+        .redirect_internally(302, "/next");
+    next.respond(404, NO_HEADERS);
+    next.finish();
+    let excluded = worker.request(Request::get("/metrics"));
+    excluded.respond(200, NO_HEADERS);
+    excluded.finish();
+    ended += 7;
+    worker.access_log(AccessLog::of(Request::get(path)).response(200, signals));
+    worker.access_log(AccessLog::of(Request::get(path)).flags(flags::DC));
+    worker.access_log_unparsed();
+    ended + 3
+}
+
+impl Run {
+    /// What is wrong with the counts, if anything: each exchange that ended
+    /// counts once, none is open, and every name is one of the codec's.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let traps = self.envoy.traps();
+        let mut problems: Vec<String> = traps.iter().map(ToString::to_string).collect();
+        let stats = self.envoy.stats();
+        let counted = counted(&stats);
+        if counted != self.ended {
+            problems.push(format!("{counted} counted of {} that ended", self.ended));
+        }
+        let active = stats.gauge(ACTIVE).unwrap_or_default();
+        if active != 0 {
+            problems.push(format!("{} open at the end", active.cast_signed()));
+        }
+        problems.extend(self.refused.iter().filter_map(trap));
+        assert_names(&stats);
+        problems
+    }
+
+    /// The failures that the filter counted, by reason.
+    pub(crate) fn errors(&self) -> Vec<(String, u64)> {
+        let stats = self.envoy.stats();
+        let errors = stats.series("gatemeter_filter_errors_total");
+        errors
+            .filter(|(_, count)| *count > 0)
+            .filter_map(|(name, count)| Some((name.split_once("reason=")?.1.to_owned(), count)))
+            .collect()
+    }
+}
+
+/// The trap that refused a configuration.
+pub(crate) fn trap(refused: &Refused) -> Option<String> {
+    refused.trap.as_ref().map(ToString::to_string)
+}
+
+/// How often the host function `call` is called in a run.
+#[track_caller]
+pub(crate) fn call_sites(call: &str) -> u64 {
+    match run(builder(), |_| {}) {
+        Ok(run) => run.envoy.calls(call),
+        Err(refused) => panic!("{refused}"),
+    }
+}
