@@ -2,6 +2,7 @@
 //! traffic, time and changes of the configuration, and looked at.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -371,13 +372,12 @@ impl Envoy {
         proxy.process.borrow().injected().to_vec()
     }
 
-    /// How often the host function `name` was called so far, by all virtual
-    /// machines that there ever were: the call sites that a fault can be at.
+    /// How often each host function was called so far, by all virtual machines
+    /// that there ever were: the call sites that a fault can be at.
     #[must_use]
-    pub fn calls(&self, name: &str) -> u64 {
+    pub fn all_calls(&self) -> BTreeMap<&'static str, u64> {
         let proxy = self.proxy.borrow();
-        let process = proxy.process.borrow();
-        process.calls().get(name).copied().unwrap_or_default()
+        proxy.process.borrow().calls().clone()
     }
 
     /// Does `run` once in the middle of a callback: before the host call `name`

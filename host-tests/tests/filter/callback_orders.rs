@@ -199,7 +199,9 @@ fn two_contexts_in_every_interleaving_count_by_the_rule_each() {
             expected.add(&callbacks, false);
         }
         assert_eq!(seen(&envoy), expected, "{sequence:?}");
-        ids.map(|id| worker.forget(id));
+        for id in ids {
+            worker.forget(id);
+        }
     }
 }
 

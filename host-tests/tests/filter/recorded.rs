@@ -1,6 +1,8 @@
 //! One run of everything that the filter does, with a fixed number of calls of
 //! each host function: what faults and lies are put into.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use gatemeter_core::signals::Signal;
@@ -8,7 +10,7 @@ use gatemeter_host_tests::scenario::{FailurePolicy, Refused, flags};
 use gatemeter_host_tests::{AccessLog, Envoy, EnvoyBuilder, Module, NO_HEADERS, Request};
 use serde_json::{Value, json};
 
-use crate::{ACTIVE, api, assert_names, counted, gatemeter};
+use crate::{ACTIVE, api, bad_names, counted, gatemeter};
 
 /// What a run came to.
 pub(crate) struct Run {
@@ -18,6 +20,8 @@ pub(crate) struct Run {
     /// The changes of the configuration that were refused, but for the one that
     /// had to be.
     pub(crate) refused: Vec<Refused>,
+    /// The calls made when it was configured, and before and after it was again.
+    marks: [BTreeMap<&'static str, u64>; 3],
 }
 
 fn configuration(max_series: u32) -> Value {
@@ -59,6 +63,7 @@ pub(crate) fn run(
     before_drain: impl FnOnce(&Envoy),
 ) -> Result<Run, Refused> {
     let envoy = builder.configure(configuration(9))?;
+    let configured = envoy.all_calls();
     let mut refused = Vec::new();
     let mut ended = traffic(&envoy, "/first");
     envoy.tick();
@@ -66,7 +71,9 @@ pub(crate) fn run(
         .reconfigure(api(json!({"max_series": 0})))
         .expect_err("no configuration");
     let over = envoy.worker(0).request(Request::get("/over"));
+    let reconfigures = envoy.all_calls();
     refused.extend(envoy.reconfigure(configuration(10)).err());
+    let reconfigured = envoy.all_calls();
     over.respond(200, [("x-db-pool", "active=7")]);
     over.finish();
     ended += 1 + traffic(&envoy, "/second");
@@ -77,7 +84,32 @@ pub(crate) fn run(
         envoy,
         ended,
         refused,
+        marks: [configured, reconfigures, reconfigured],
     })
+}
+
+/// How often a host function is called in a run, and which of these calls are
+/// made while a configuration is looked at.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    pub(crate) calls: u64,
+    pub(crate) configuring: [Range<u64>; 2],
+}
+
+/// The calls of `call` in a run that nothing befalls.
+#[track_caller]
+pub(crate) fn marks(call: &str) -> Marks {
+    let run = match run(builder(), |_| {}) {
+        Ok(run) => run,
+        Err(refused) => panic!("{refused}"),
+    };
+    let [configured, reconfigures, reconfigured] = run
+        .marks
+        .map(|calls| calls.get(call).copied().unwrap_or_default());
+    Marks {
+        calls: run.envoy.all_calls().get(call).copied().unwrap_or_default(),
+        configuring: [0..configured, reconfigures..reconfigured],
+    }
 }
 
 /// Exchanges of every kind; gives how many ended.
@@ -135,7 +167,7 @@ impl Run {
             problems.push(format!("{} open at the end", active.cast_signed()));
         }
         problems.extend(self.refused.iter().filter_map(trap));
-        assert_names(&stats);
+        problems.extend(bad_names(&stats));
         problems
     }
 
@@ -158,8 +190,5 @@ pub(crate) fn trap(refused: &Refused) -> Option<String> {
 /// How often the host function `call` is called in a run.
 #[track_caller]
 pub(crate) fn call_sites(call: &str) -> u64 {
-    match run(builder(), |_| {}) {
-        Ok(run) => run.envoy.calls(call),
-        Err(refused) => panic!("{refused}"),
-    }
+    marks(call).calls
 }
