@@ -3,6 +3,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_MUTANTS_VERSION := 27.1.0
 WASM_TARGET := wasm32-wasip1
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MODULE := $(TARGET_DIR)/$(WASM_TARGET)/release/gatemeter_filter.wasm
@@ -53,6 +55,8 @@ lint: ## Check formatting, clippy, rustdoc, licences and sources
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --locked --target $(WASM_TARGET) $(FILTER_CRATES) -- -D warnings
 	RUSTDOCFLAGS='$(RUSTDOC_LINTS)' cargo doc --workspace --no-deps --document-private-items --locked
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked --target-dir $(TARGET_DIR) -- -D warnings
 	@scripts/deny.sh
 
 .PHONY: lint-tools
@@ -60,9 +64,19 @@ lint-tools: ## Install what lint needs beyond Rust (cargo-deny) into .tools/
 	@[[ "$$(.tools/bin/cargo-deny --version 2>/dev/null)" == *' $(CARGO_DENY_VERSION)' ]] || \
 	  cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
 
+.PHONY: fuzz
+fuzz: fuzz-tools ## Run the fuzz targets (TARGET=path_label SECONDS=600: one of them, ten minutes)
+	@scripts/fuzz.sh $(or $(SECONDS),20) $(TARGET)
+
+.PHONY: fuzz-tools
+fuzz-tools: ## Install what fuzz needs beyond Rust (cargo-fuzz) into .tools/
+	@[[ "$$(.tools/bin/cargo-fuzz --version 2>/dev/null)" == *' $(CARGO_FUZZ_VERSION)' ]] || \
+	  cargo install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root .tools
+
 .PHONY: fmt
 fmt: ## Format the code
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 .PHONY: check
 check: lint test ## Everything that must pass before a change is merged
