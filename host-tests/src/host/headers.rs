@@ -11,11 +11,11 @@ impl HeaderMap {
     /// A map of these pairs; names become lower case.
     #[must_use]
     pub fn new(pairs: Vec<Pair>) -> Self {
-        let mut map = Self::default();
-        for (name, value) in pairs {
-            map.add(&name, &value);
+        let mut pairs = pairs;
+        for (name, _) in &mut pairs {
+            name.make_ascii_lowercase();
         }
-        map
+        Self(pairs)
     }
 
     /// All pairs, in order.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,7 +30,21 @@ pub struct VmSettings {
     pub vm_configuration: Vec<u8>,
     /// Environment variables.
     pub environment: Vec<(String, String)>,
+    /// The only host calls and callbacks that work, by their names in the ABI;
+    /// empty for all.
+    pub capabilities: BTreeSet<String>,
 }
+
+impl VmSettings {
+    /// Whether a capability may be used (`WasmBase::capabilityAllowed`).
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        self.capabilities.is_empty() || self.capabilities.contains(name)
+    }
+}
+
+/// What a WASI function answers that is no capability: `ENOTCAPABLE`.
+const NOT_CAPABLE: Status = Status(76);
 
 /// A plugin as its root context knows it. Two that are equal share one root
 /// context in a virtual machine (Envoy's `makePluginKey`).
@@ -53,7 +67,7 @@ pub struct Context {
     pub created: bool,
     /// The exchange that the context sees: a stream always has one, a root
     /// while it logs one.
-    pub exchange: Option<Exchange>,
+    pub exchange: Option<Box<Exchange>>,
     /// The connection that the context of a network filter sees.
     pub connection: Option<Connection>,
     /// For a root: its plugin.
@@ -148,7 +162,7 @@ pub struct VmState {
     /// What waits for the end of the present callback.
     pub after: VecDeque<After>,
     /// The exchanges of streams that ended, until somebody asks for them.
-    pub ended: BTreeMap<u32, Exchange>,
+    pub ended: BTreeMap<u32, Box<Exchange>>,
     /// The context whose callback runs; 0 for none.
     pub current: u32,
     /// The context that the module chose to speak for; 0 for none.
@@ -247,7 +261,7 @@ impl VmState {
     }
 
     fn exchange(&mut self) -> Option<&mut Exchange> {
-        self.context()?.exchange.as_mut()
+        self.context()?.exchange.as_deref_mut()
     }
 
     fn writable(&mut self, map: MapType) -> Result<&mut HeaderMap, Status> {
@@ -310,11 +324,17 @@ impl Host for VmState {
             return Err(wasmtime::Error::msg(message));
         }
         self.cost.count_host_call(call);
+        self.lie = None;
+        if !self.settings.allows(call) {
+            return Ok(Some(match call.starts_with("proxy_") {
+                true => Status::INTERNAL_FAILURE,
+                false => NOT_CAPABLE,
+            }));
+        }
         let interruption = {
             let mut process = self.process.borrow_mut();
             process.count_call(call);
             if process.is_undisturbed() {
-                self.lie = None;
                 return Ok(None);
             }
             process.interruption(call)

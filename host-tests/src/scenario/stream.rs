@@ -28,7 +28,7 @@ pub struct Stream {
     machine: u32,
     id: u32,
     /// The exchange, when its context is gone.
-    over: RefCell<Option<Exchange>>,
+    over: RefCell<Option<Box<Exchange>>>,
 }
 
 impl Stream {

@@ -43,7 +43,7 @@ impl Worker {
     pub fn request(&self, request: impl Into<Request>) -> Stream {
         let request = request.into();
         let end_of_stream = !request.body;
-        let stream = self.open(&request);
+        let stream = self.open(request);
         stream.run(|vm, id| vm.begin_stream(id, end_of_stream));
         stream
     }
@@ -61,7 +61,7 @@ impl Worker {
         status: u16,
         headers: impl Into<Headers>,
     ) {
-        let stream = self.open(&request.into());
+        let stream = self.open(request.into());
         stream.answered(status, headers.into(), "fault_filter_abort");
         stream.finish();
     }
@@ -92,7 +92,7 @@ impl Worker {
 
     /// The exchange that `log` tells of, which is over.
     fn logged(&self, log: AccessLog) -> Exchange {
-        let mut exchange = self.exchange(&log.request, log.duration);
+        let mut exchange = self.exchange(log.request, log.duration);
         exchange.ended = Some(self.proxy.borrow().process.borrow().monotonic());
         exchange.response_flags = log.flags;
         exchange.response_code_details = log.details;
@@ -211,8 +211,9 @@ impl Worker {
     }
 
     #[track_caller]
-    fn open(&self, request: &Request) -> Stream {
-        let mut exchange = self.exchange(request, request.delayed);
+    fn open(&self, request: Request) -> Stream {
+        let delayed = request.delayed;
+        let mut exchange = self.exchange(request, delayed);
         let proxy = &mut *self.proxy.borrow_mut();
         let handle = proxy.handle(self.thread, self.plugin);
         let root = handle.root.expect("the plugin was drained");
@@ -228,9 +229,8 @@ impl Worker {
     }
 
     /// An exchange with this request, which arrived `ago`.
-    fn exchange(&self, request: &Request, ago: Duration) -> Exchange {
-        let headers = request.headers.clone();
-        let headers = headers.map(|headers| HeaderMap::new(headers.0));
+    fn exchange(&self, request: Request, ago: Duration) -> Exchange {
+        let headers = request.headers.map(|headers| HeaderMap::new(headers.0));
         let ago = u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX);
         let proxy = self.proxy.borrow();
         let process = proxy.process.borrow();

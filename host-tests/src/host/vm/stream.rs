@@ -15,7 +15,7 @@ impl Vm {
     pub fn open_stream(&mut self, root: u32, exchange: Exchange) -> u32 {
         self.open(Context {
             root,
-            exchange: Some(exchange),
+            exchange: Some(Box::new(exchange)),
             ..Context::default()
         })
     }
@@ -42,7 +42,7 @@ impl Vm {
     /// The exchange of a stream context that still exists.
     pub fn exchange(&mut self, stream: u32) -> Option<&mut Exchange> {
         let context = self.state_mut().contexts.get_mut(&stream)?;
-        context.exchange.as_mut()
+        context.exchange.as_deref_mut()
     }
 
     /// The request's headers arrive, so the module hears of the stream.
@@ -291,7 +291,7 @@ impl Vm {
     }
 
     /// The exchange of a stream that ended; it is given once.
-    pub fn ended(&mut self, stream: u32) -> Option<Exchange> {
+    pub fn ended(&mut self, stream: u32) -> Option<Box<Exchange>> {
         self.state_mut().ended.remove(&stream)
     }
 
@@ -320,7 +320,7 @@ impl Vm {
     /// If the module traps.
     pub fn access_log(&mut self, root: u32, exchange: Exchange) -> Result<(), Trap> {
         if let Some(context) = self.state_mut().contexts.get_mut(&root) {
-            context.exchange = Some(exchange);
+            context.exchange = Some(Box::new(exchange));
         }
         let logged = self.log(root);
         if let Some(context) = self.state_mut().contexts.get_mut(&root) {
