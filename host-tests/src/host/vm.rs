@@ -195,7 +195,7 @@ impl Vm {
         callback: Callback,
         arguments: &[u32],
     ) -> Result<Option<u32>, Trap> {
-        if self.dead.is_some() || !self.exports.has(callback) {
+        if self.dead.is_some() || !self.exports.has(callback) || !self.allows(callback) {
             return Ok(None);
         }
         let before = self.enter(context);
@@ -208,6 +208,13 @@ impl Vm {
         cost.count_crossing(callback, spent);
         let answer = answer.unwrap_or(Ok(0));
         self.returned(callback.name(), answer).map(Some)
+    }
+
+    /// Whether the machine's settings let the host call it. What starts the
+    /// module is no capability.
+    fn allows(&self, callback: Callback) -> bool {
+        let name = callback.name();
+        !name.starts_with("proxy_") || self.state().settings.allows(name)
     }
 
     /// An export that is no callback of the ABI, for tests that call by hand.
@@ -422,11 +429,12 @@ impl Vm {
         Ok(())
     }
 
-    /// Whether no stream is open in the machine.
+    /// Whether no stream is open in the machine, and none ended that nobody
+    /// asked for.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let state = self.state();
-        state.contexts.len() == state.roots.len()
+        state.contexts.len() == state.roots.len() && state.ended.is_empty()
     }
 
     /// When the next timer of this machine is due, and whose.

@@ -103,6 +103,17 @@ impl EnvoyBuilder {
         self
     }
 
+    /// Allows these host calls and callbacks only, by their names in the ABI
+    /// (`proxy_on_log`, `proxy_define_metric`, `clock_time_get`): Envoy's
+    /// `capability_restriction_config`. Another callback is skipped, another
+    /// host call answers `INTERNAL_FAILURE`, one of WASI 76.
+    #[must_use]
+    pub fn capabilities(mut self, names: &[&str]) -> Self {
+        let names = names.iter().map(|name| (*name).to_owned());
+        self.settings.capabilities = names.collect();
+        self
+    }
+
     /// The plugin's name, root id and failure policy.
     #[must_use]
     pub fn plugin(mut self, plugin: Plugin) -> Self {

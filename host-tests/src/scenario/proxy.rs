@@ -87,7 +87,8 @@ impl ThreadLocal {
         }
         let mut failed = self.failed.iter_mut();
         let found = failed.find(|(other, _)| *other == number);
-        found.map_or(&mut self.vm, |(_, vm)| vm)
+        let (_, vm) = found.expect("a machine is kept while something refers to it");
+        vm
     }
 
     /// What the thread spent so far, and the memory of its live machine.
@@ -243,7 +244,9 @@ impl Proxy {
         configuration: Configuration,
     ) -> Result<(), Refused> {
         let old = &self.plugins[number].root;
-        if old.configuration == configuration.0 {
+        let mut handles = self.plugins[number].handles.iter();
+        let in_use = handles.any(|handle| handle.root.is_some());
+        if in_use && old.configuration == configuration.0 {
             return Ok(());
         }
         let root = Rc::new(RootPlugin {

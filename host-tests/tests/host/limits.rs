@@ -148,3 +148,27 @@ fn a_module_that_wants_what_the_host_does_not_have_is_refused() {
         .expect_err("no such import");
     assert!(refused.to_string().contains("proxy_invented"), "{refused}");
 }
+
+#[test]
+fn only_the_capabilities_that_are_listed_work() {
+    let probe = || {
+        module(
+            r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+                   (call $say (call $define (i32.const 0) (i32.const 8)
+                       (i32.const 1) (i32.const 100)))
+                   (i32.const 0))
+               (func (export "proxy_on_log") (param i32) (call $say (i32.const 11)))"#,
+        )
+    };
+    let said = |capabilities: &[&str]| {
+        let envoy = Envoy::new(probe()).capabilities(capabilities).configure("");
+        let envoy = envoy.expect("accepted");
+        envoy.worker(0).request(Request::get("/")).client_leaves();
+        said(&envoy)
+    };
+    assert_eq!(said(&[]), ["A", "L"], "no list is no restriction");
+    let calls = ["proxy_log", "proxy_on_request_headers"];
+    assert_eq!(said(&calls), ["K"], "INTERNAL_FAILURE, and no log callback");
+    let all = [&calls[..], &["proxy_define_metric", "proxy_on_log"]].concat();
+    assert_eq!(said(&all), ["A", "L"]);
+}
