@@ -24,6 +24,31 @@ fn only_logging_is_allowed_while_a_module_initialises() {
 }
 
 #[test]
+fn of_wasi_a_module_may_read_clocks_but_no_file_while_it_initialises() {
+    let initialising = |call: &str| {
+        let text = format!(
+            r#"(module
+            (import "wasi_snapshot_preview1" "clock_time_get"
+                (func $clock (param i32 i64 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_read"
+                (func $read (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+            (func (export "_initialize") (drop {call})))"#
+        );
+        let module = Module::from_wat(&text).expect("valid");
+        Envoy::new(module).configure("")
+    };
+    let clock = "(call $clock (i32.const 0) (i64.const 0) (i32.const 8))";
+    initialising(clock).expect("accepted");
+    let read = "(call $read (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 8))";
+    let refused = initialising(read).expect_err("a trap").to_string();
+    let expected = "fd_read is not allowed while Initializing";
+    assert!(refused.contains(expected), "{refused}");
+}
+
+#[test]
 fn a_module_may_not_call_back_while_it_allocates() {
     let text = r#"(module
         (import "env" "proxy_get_header_map_pairs" (func $pairs (param i32 i32 i32) (result i32)))

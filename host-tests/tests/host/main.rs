@@ -44,6 +44,8 @@ const IMPORTS: &str = r#"
         (func $value (param i32 i32 i32 i32 i32) (result i32)))
     (import "env" "proxy_get_property" (func $property (param i32 i32 i32 i32) (result i32)))
     (import "env" "proxy_set_tick_period_milliseconds" (func $tick (param i32) (result i32)))
+    (import "env" "proxy_set_effective_context" (func $speak_for (param i32) (result i32)))
+    (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
     (import "env" "proxy_done" (func $done (result i32)))
     (import "env" "proxy_send_local_response"
         (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))

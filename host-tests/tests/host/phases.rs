@@ -89,3 +89,90 @@ fn a_map_without_headers_is_a_null_pointer_and_size_0() {
     envoy.worker(0).request(NO_HEADERS).client_leaves();
     assert_eq!(said(&envoy), ["A", "A", "A"]);
 }
+
+/// Says what it finds of `:path` and `x-envoy-original-path`, a dash for
+/// nothing, at the request's headers and in the log callback.
+const PATHS: &str = r#"
+    (data (i32.const 0) ":path")
+    (data (i32.const 16) "x-envoy-original-path")
+    (data (i32.const 48) "-")
+    (func $say_header (param $name i32) (param $size i32)
+        (if (call $value (i32.const 0) (local.get $name) (local.get $size)
+                (i32.const 1100) (i32.const 1104))
+            (then (drop (call $log (i32.const 2) (i32.const 48) (i32.const 1))))
+            (else (drop (call $log (i32.const 2)
+                (i32.load (i32.const 1100)) (i32.load (i32.const 1104)))))))
+    (func $say_both
+        (call $say_header (i32.const 0) (i32.const 5))
+        (call $say_header (i32.const 16) (i32.const 21)))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+        (call $say_both) (i32.const 0))
+    (func (export "proxy_on_log") (param i32) (call $say_both))
+"#;
+
+#[test]
+fn a_rewritten_path_is_the_new_one_in_the_log_callback_with_the_old_beside_it() {
+    let envoy = Envoy::new(module(PATHS)).configure("").expect("accepted");
+    let stream = envoy.worker(0).request(Request::get("/api/content/42"));
+    stream.rewrite_path("/content/42");
+    stream.respond(200, NO_HEADERS);
+    stream.finish();
+    assert_eq!(
+        said(&envoy),
+        ["/api/content/42", "-", "/content/42", "/api/content/42"]
+    );
+}
+
+#[test]
+fn trailers_are_readable_in_their_callback_and_only_those_of_the_response_in_the_log() {
+    // In each callback, the trailers of the request and of the response.
+    let module = module(
+        r#"(data (i32.const 0) "t")
+        (func $probe
+            (call $say (call $value (i32.const 1) (i32.const 0) (i32.const 1)
+                (i32.const 1100) (i32.const 1104)))
+            (call $say (call $value (i32.const 3) (i32.const 0) (i32.const 1)
+                (i32.const 1100) (i32.const 1104))))
+        (func (export "proxy_on_request_trailers") (param i32 i32) (result i32)
+            (call $probe) (i32.const 0))
+        (func (export "proxy_on_response_trailers") (param i32 i32) (result i32)
+            (call $probe) (i32.const 0))
+        (func (export "proxy_on_log") (param i32) (call $probe))"#,
+    );
+    let envoy = Envoy::new(module).configure("").expect("accepted");
+    let stream = envoy.worker(0).request(Request::get("/").with_body());
+    stream.request_trailers([("t", "1")]);
+    stream.respond(200, NO_HEADERS);
+    stream.response_trailers([("t", "1")]);
+    stream.finish();
+    let (request, response, log) = (["A", "C"], ["C", "A"], ["B", "A"]);
+    assert_eq!(said(&envoy), [request, response, log].concat());
+}
+
+#[test]
+fn a_module_that_is_paused_keeps_its_map_until_it_goes_on() {
+    // Pauses, and reads its map in two ticks; the first lets it go on.
+    let module = module(
+        r#"(data (i32.const 0) ":path")
+        (global $stream (mut i32) (i32.const 0))
+        (func $probe
+            (call $say (call $value (i32.const 0) (i32.const 0) (i32.const 5)
+                (i32.const 1100) (i32.const 1104))))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (drop (call $tick (i32.const 10))) (i32.const 1))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+            (global.set $stream (local.get 0)) (i32.const 1))
+        (func (export "proxy_on_tick") (param i32)
+            (if (global.get $stream) (then
+                (drop (call $speak_for (global.get $stream)))
+                (call $probe)
+                (drop (call $continue (i32.const 0)))
+                (call $probe))))"#,
+    );
+    let envoy = Envoy::new(module).configure("").expect("accepted");
+    let stream = envoy.worker(0).request(Request::get("/"));
+    envoy.advance(Duration::from_millis(10));
+    assert!(!stream.paused());
+    envoy.advance(Duration::from_millis(10));
+    assert_eq!(said(&envoy), ["A", "C", "C", "C"]);
+}

@@ -122,3 +122,47 @@ fn an_import_with_another_signature_is_refused() {
     assert!(message.contains("proxy_log"), "{message}");
     assert!(message.contains("incompatible import type"), "{message}");
 }
+
+/// What a module with these ways to begin says before its configuration.
+fn beginning(exports: &[&str]) -> Vec<String> {
+    let functions: Vec<String> = exports
+        .iter()
+        .enumerate()
+        .map(|(index, export)| {
+            let (signature, answer) = match *export {
+                "main" => ("(param i32 i32) (result i32)", "(i32.const 0)"),
+                "__main_void" => ("(result i32)", "(i32.const 0)"),
+                _ => ("", ""),
+            };
+            let (at, size) = (100 + index * 32, export.len());
+            format!(
+                r#"(data (i32.const {at}) "{export}")
+                (func (export "{export}") {signature}
+                    (drop (call $log (i32.const 2) (i32.const {at}) (i32.const {size})))
+                    {answer})"#
+            )
+        })
+        .collect();
+    let text = format!(
+        r#"(module
+            (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+            {})"#,
+        functions.concat()
+    );
+    let module = Module::from_wat(&text).expect("the module is valid");
+    said(&Envoy::new(module).configure("").expect("accepted"))
+}
+
+#[test]
+fn a_reactor_runs_its_initialiser_and_then_one_main_and_a_command_its_start() {
+    assert_eq!(beginning(&["_start"]), ["_start"]);
+    assert_eq!(beginning(&["_initialize", "_start"]), ["_initialize"]);
+    let both = ["_initialize", "main", "__main_void"];
+    assert_eq!(beginning(&both), ["_initialize", "main"]);
+    let void = ["_initialize", "__main_void"];
+    assert_eq!(beginning(&void), void);
+    assert_eq!(beginning(&["main"]), Vec::<String>::new());
+}
