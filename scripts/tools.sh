@@ -10,8 +10,9 @@
 # redis       Redis                                          .tools/bin/{redis-server,redis-cli}
 # postgres    PostgreSQL                                     .tools/bin/{initdb,postgres,pg_ctl,psql}
 # wrk         the load generator of the benchmarks           .tools/bin/wrk
+# clang       a C compiler with WebAssembly, for a test      .tools/bin/clang
 #
-# The last four are used from the PATH where they are installed; else they come
+# The last five are used from the PATH where they are installed; else they come
 # from Debian's packages, downloaded and unpacked, never installed (installing
 # prometheus would start a service on port 9090). So look in .tools/bin first,
 # then on the PATH.
@@ -39,6 +40,7 @@ have() {
   case $1 in
     wasm) [[ -d $(rustc --print sysroot 2>/dev/null)/lib/rustlib/$WASM_TARGET ]] ;;
     envoy) envoy_works "$bin/envoy" ;;
+    clang) clang_works "$bin/clang" || clang_works clang ;;
     *)
       for program in $(programs_of "$1"); do
         [[ -x $bin/$program ]] || command -v "$program" >/dev/null || return 1
@@ -53,7 +55,13 @@ programs_of() {
     redis) echo redis-server redis-cli ;;
     postgres) echo initdb postgres pg_ctl psql ;;
     wrk) echo wrk ;;
+    clang) echo clang ;;
   esac
+}
+
+# Not every clang has the target.
+clang_works() {
+  [[ $("$1" --print-targets 2>/dev/null) == *wasm32* ]]
 }
 
 envoy_works() {
@@ -143,6 +151,15 @@ install_postgres() {
   from_debian postgres "postgresql-${version:-15}" "postgresql-client-${version:-15}"
 }
 
+install_clang() {
+  # The package clang holds the name, the one with the version the program. The
+  # linker is Rust's.
+  command -v apt-cache >/dev/null || { no_debian clang; return 1; }
+  local version
+  version=$(apt-cache depends clang 2>/dev/null | sed -n 's/^ *Depends: clang-\([0-9]*\)$/\1/p' | head -n 1)
+  from_debian clang clang "clang-${version:-14}"
+}
+
 no_debian() {
   say "$1 is not on the PATH, and this is no Debian to take its package from: install $(programs_of "$1" | tr ' ' ',') yourself"
 }
@@ -218,7 +235,7 @@ download_with() {
   # run a program. Where apt cannot plan it, the packages themselves.
   local libraries
   mapfile -t libraries < <(apt-get "${own[@]}" install --simulate --no-install-recommends "${packages[@]}" 2>/dev/null |
-    sed -n 's/^Inst \([^ ]*\) .*/\1/p' | grep '^lib' | grep -vE '^libjs-|-perl$|-common$')
+    sed -n 's/^Inst \([^ ]*\) .*/\1/p' | grep '^lib' | grep -vE '^libjs-|-perl$|-common$|-dev$')
   (cd "$dir" && apt-get "${own[@]}" -q download "${packages[@]}" "${libraries[@]}")
 }
 
@@ -249,14 +266,14 @@ write_wrappers() {
 # --- main -------------------------------------------------------------------
 
 wanted=("$@")
-((${#wanted[@]})) || wanted=(wasm envoy prometheus redis postgres wrk)
+((${#wanted[@]})) || wanted=(wasm envoy prometheus redis postgres wrk clang)
 
 missing=()
 for set in "${wanted[@]}"; do
   case $set in
-    wasm | envoy | prometheus | redis | postgres | wrk) ;;
+    wasm | envoy | prometheus | redis | postgres | wrk | clang) ;;
     *)
-      say "unknown tool \"$set\"; expected wasm, envoy, prometheus, redis, postgres or wrk"
+      say "unknown tool \"$set\"; expected wasm, envoy, prometheus, redis, postgres, wrk or clang"
       exit 64
       ;;
   esac
