@@ -18,7 +18,8 @@ use crate::host::vm::{Trap, Vm};
 /// # let module = Module::from_wat(
 /// #     r#"(module
 /// #         (memory (export "memory") 1)
-/// #         (func (export "proxy_abi_version_0_2_1")))"#,
+/// #         (func (export "proxy_abi_version_0_2_1"))
+/// #         (func (export "malloc") (param i32) (result i32) (i32.const 1024)))"#,
 /// # )?;
 /// let envoy = Envoy::new(module).configure("")?;
 /// let connection = envoy.worker(0).connect();
