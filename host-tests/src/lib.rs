@@ -52,26 +52,75 @@
 //!   they last as long as the proxy and those beside it.
 //! * Mid-stream access logs, which Envoy does not show to a module either.
 //!
-//! # Example
+//! # How to test a filter
+//!
+//! Any proxy-wasm module will do, in any language. **Load** it from its bytes
+//! ([`Module::from_bytes`]) or from text, build the proxy around it, and
+//! **configure** it, as Envoy would: the plugin on a canary first, then on the
+//! main thread and on each worker.
 //!
 //! ```
-//! use gatemeter_host_tests::{Envoy, Module};
+//! use std::time::Duration;
+//! use gatemeter_host_tests::{CallResponse, Envoy, Module, NO_HEADERS, Request, Status};
 //!
-//! // A filter that does nothing but exist.
-//! let module = Module::from_wat(
-//!     r#"(module
-//!         (memory (export "memory") 1)
-//!         (func (export "proxy_abi_version_0_2_1"))
-//!         (func (export "malloc") (param i32) (result i32) (i32.const 1024))
-//!     )"#,
-//! )?;
-//! let envoy = Envoy::new(module).workers(2).configure("")?;
-//! let stream = envoy.worker(0).request([(":method", "GET"), (":path", "/")]);
-//! stream.respond(200, [("content-type", "text/plain")]);
+//! // A filter that asks the cluster "auth" before a request may pass.
+//! let module = Module::from_wat(include_str!(concat!(
+//!     env!("CARGO_MANIFEST_DIR"),
+//!     "/modules/ask.wat"
+//! )))?;
+//! let envoy = Envoy::new(module).workers(2).cluster("auth").configure("")?;
+//!
+//! // Traffic arrives on a worker. Each verb runs the callbacks, in Envoy's order,
+//! // and returns when the proxy is done with it.
+//! let stream = envoy.worker(0).request(Request::get("/a"));
+//! assert!(stream.paused());
+//!
+//! // Calls wait until the test answers them, breaks them off, or their time is up.
+//! let call = envoy.http_call();
+//! assert_eq!(call.header(":path").as_deref(), Some("/check"));
+//! call.respond(CallResponse::new(200).body("welcome"));
+//! assert!(!stream.paused());
+//! stream.respond(200, NO_HEADERS);
 //! stream.finish();
-//! assert!(envoy.stats().names().is_empty());
+//!
+//! // Time stands still until the test moves it: ticks and timeouts come then.
+//! let late = envoy.worker(1).request(Request::get("/b"));
+//! envoy.advance(Duration::from_millis(50));
+//! assert_eq!(late.response_header_sent(":status").as_deref(), Some("403"));
+//!
+//! // Stats are state, of all workers together, and so are headers, logs
+//! // (`envoy.logs()`) and what the client got (`stream.outcome()`).
+//! envoy.stats().assert_counter("asked", 2);
+//!
+//! // Any host call can fail, at one call site or for good.
+//! envoy.fail_once("proxy_http_call", Status::INTERNAL_FAILURE, 0);
+//! assert!(envoy.worker(0).request(Request::get("/c")).ended());
+//! envoy.stats().assert_counter("asked", 2);
+//!
+//! // What anything costs: host calls and crossings by name, fuel, bytes, pages.
+//! let cost = envoy.measure(|| drop(envoy.worker(0).request(Request::get("/d"))));
+//! assert_eq!(cost.host_calls("proxy_http_call"), 1);
+//! assert_eq!(cost.crossings("proxy_on_request_headers").calls, 1);
 //! # Ok::<(), anyhow::Error>(())
 //! ```
+//!
+//! Beyond that:
+//!
+//! * **Configuration**: [`Envoy::reconfigure`], [`Envoy::drain`], several plugins
+//!   in the same machines ([`Envoy::add_plugin`]), other proxies in the same
+//!   process ([`EnvoyBuilder::beside`]), with which data and queues are shared.
+//! * **Traffic**: bodies, trailers, upgrades, redirects, local replies and resets
+//!   ([`Stream`]), TCP ([`Worker::connect`]), access logs
+//!   ([`Worker::access_log`]).
+//! * **Calls**: HTTP ([`HttpCall`]), gRPC calls and streams ([`GrpcCall`]), and
+//!   functions of the proxy by name ([`EnvoyBuilder::foreign_function`]).
+//! * **Time**: [`Envoy::advance`], or [`Envoy::tick`] at once.
+//! * **Failures**: [`Envoy::fail`] and [`Envoy::lie`] for host calls,
+//!   [`Envoy::interrupt`] for races, and for traps a
+//!   [`FailurePolicy`](scenario::FailurePolicy); without one a trap fails the
+//!   test.
+//! * **Costs**: [`Envoy::measure`] gives a [`Cost`](host::cost::Cost), the same
+//!   on every machine.
 
 pub mod abi;
 pub mod host;
