@@ -48,6 +48,10 @@ bench: wasm ## Measure what a request costs Envoy, beside its own logger; prints
 	@scripts/tools.sh envoy wrk
 	@scripts/bench.py
 
+.PHONY: budget
+budget: wasm ## Record what a request costs the module: host-tests/budget.json, docs/benchmarks.md
+	RECORD_BUDGET=1 cargo test --locked -p gatemeter-host-tests --test filter budget::
+
 .PHONY: lint
 lint: ## Check formatting, clippy, rustdoc, licences and sources
 	@scripts/tools.sh wasm

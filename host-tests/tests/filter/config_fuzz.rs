@@ -83,7 +83,7 @@ fn anything() -> impl Strategy<Value = Value> {
 }
 
 fn mostly(valid: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Value> {
-    prop_oneof![8 => valid, 1 => anything()].boxed()
+    prop_oneof![40 => valid, 1 => anything()].boxed()
 }
 
 fn list(item: impl Strategy<Value = Value> + 'static, most: usize) -> BoxedStrategy<Value> {
@@ -92,22 +92,24 @@ fn list(item: impl Strategy<Value = Value> + 'static, most: usize) -> BoxedStrat
 
 fn template() -> impl Strategy<Value = Value> {
     let segment = prop_oneof![
-        "[a-z0-9.~-]{1,8}",
-        ":[a-z_]{0,6}",
-        "\\{[a-z]{0,6}\\}",
-        "\\*",
-        "\\PC{0,3}"
+        60 => "[a-z0-9.~-]{1,8}",
+        20 => ":[a-z_]{1,6}",
+        8 => "\\{[a-z]{1,6}\\}",
+        1 => "\\*|:|\\{\\}",
+        1 => "\\PC{0,3}",
     ];
-    prop::collection::vec(segment, 0..30)
+    let length = prop_oneof![20 => 0..6_usize, 1 => 20..40_usize];
+    length
+        .prop_flat_map(move |length| prop::collection::vec(segment.clone(), length))
         .prop_map(|segments| Value::from(format!("/{}", segments.join("/"))))
 }
 
 fn rule() -> impl Strategy<Value = Value> {
     let pattern = prop_oneof![
-        Just("/\\d+".to_owned()),
-        "(\\(\\?:)?[a-z.\\\\(\\[\\])|*+?{}0-9^$]{0,16}",
-        "[a-z]{1,3}\\{[0-9]{1,6}\\}",
-        "\\PC{0,10}",
+        8 => Just("/\\d+".to_owned()),
+        1 => "(\\(\\?:)?[a-z.\\\\(\\[\\])|*+?{}0-9^$]{0,16}",
+        2 => "[a-z]{1,3}\\{[0-9]{1,6}\\}",
+        1 => "\\PC{0,10}",
     ];
     let replacement = prop_oneof![Just("/:id".to_owned()), "[$a-z{}0-9/]{0,10}", "\\PC{0,5}"];
     (pattern, replacement)
@@ -116,12 +118,12 @@ fn rule() -> impl Strategy<Value = Value> {
 
 fn bounds() -> impl Strategy<Value = Value> {
     let bound = prop_oneof![
-        (1_u64..10_000_000_000).prop_map(|nanos| json!(nanos as f64 / 1e9)),
-        (0.0..100_f64).prop_map(Value::from),
-        any::<f64>().prop_map(|number| Number::from_f64(number).map_or(Value::Null, Value::Number)),
-        "[0-9.e+-]{0,8}".prop_map(Value::from),
+        60 => (1_u64..10_000_000).prop_map(|micros| json!(micros as f64 / 1e6)),
+        1 => (0.0..100_f64).prop_map(Value::from),
+        1 => any::<f64>().prop_map(|number| Number::from_f64(number).map_or(Value::Null, Value::Number)),
+        1 => "[0-9.e+-]{0,8}".prop_map(Value::from),
     ];
-    prop::collection::vec(bound, 0..40).prop_map(|mut bounds| {
+    prop::collection::vec(bound, 1..25).prop_map(|mut bounds| {
         bounds.sort_by(|one, other| {
             let number = |value: &Value| value.as_f64().unwrap_or_default();
             number(one).total_cmp(&number(other))
@@ -133,10 +135,14 @@ fn bounds() -> impl Strategy<Value = Value> {
 /// Configurations with the keys that there are, mostly with values as they
 /// should be.
 fn configuration() -> impl Strategy<Value = Value> {
-    let service = prop_oneof![Just("api".to_owned()), "[a-zA-Z0-9_-]{1,64}", "\\PC{0,70}"];
+    let service = prop_oneof![
+        8 => Just("api".to_owned()),
+        8 => "[a-zA-Z0-9_-]{1,64}",
+        1 => "\\PC{0,70}",
+    ];
     let names = prop::collection::hash_map(
         "\\PC{0,8}",
-        mostly("[a-zA-Z0-9_.-]{0,66}".prop_map(Value::from)),
+        mostly("[a-zA-Z0-9_-]{1,64}".prop_map(Value::from)),
         0..6,
     );
     let cache =
@@ -152,7 +158,7 @@ fn configuration() -> impl Strategy<Value = Value> {
         ("routes", list(template(), 12)),
         ("exclude", list(template(), 4)),
         ("path_rules", list(rule(), 5)),
-        ("max_series", mostly((0_u32..200_000).prop_map(Value::from))),
+        ("max_series", mostly((0_u32..110_000).prop_map(Value::from))),
         ("buckets", mostly(bounds())),
         ("cache", mostly(cache)),
         ("strip", list(strip.prop_map(Value::from), 5)),
@@ -162,14 +168,14 @@ fn configuration() -> impl Strategy<Value = Value> {
         ),
         (
             "flush_interval_ms",
-            mostly((0_u32..70_000).prop_map(Value::from)),
+            mostly((0_u32..61_000).prop_map(Value::from)),
         ),
     ];
     let chosen = keys.into_iter().map(|(key, value)| {
         prop::option::weighted(if key == "service" { 0.95 } else { 0.4 }, value)
             .prop_map(move |value| value.map(|value| (key.to_owned(), value)))
     });
-    let unknown = prop::option::weighted(0.1, ("[a-z_]{0,12}", anything()));
+    let unknown = prop::option::weighted(0.05, ("[a-z_]{0,12}", anything()));
     (chosen.collect::<Vec<_>>(), unknown).prop_map(|(keys, unknown)| {
         Value::Object(keys.into_iter().flatten().chain(unknown).collect())
     })

@@ -1,37 +1,16 @@
 use std::time::Duration;
 
-use gatemeter_host_tests::{AccessLog, Envoy, NO_HEADERS, Request};
+use gatemeter_host_tests::{NO_HEADERS, Request};
 use serde_json::json;
 
-use crate::{envoy, envoy_with_routes, flushed, get};
-
-/// The headers of a usual request and response.
-#[track_caller]
-fn usual_exchange(envoy: &Envoy, path: &str) {
-    let stream = envoy.worker(0).request(
-        Request::get(path)
-            .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64)")
-            .header("accept", "application/json")
-            .header("x-request-id", "8b2c1f0e-1111-4222-8333-abcdefabcdef"),
-    );
-    stream.respond(
-        200,
-        [
-            ("content-type", "application/json"),
-            ("content-length", "2"),
-            ("date", "Mon, 23 Nov 2026 05:00:00 GMT"),
-            ("server", "envoy"),
-        ],
-    );
-    stream.finish();
-}
+use crate::{envoy, envoy_with_routes, flushed, get, usual};
 
 #[test]
 fn the_steady_state_is_two_maps_two_clocks_and_no_metric_call() {
     let envoy = envoy_with_routes(&["/api/content/:id"]);
-    usual_exchange(&envoy, "/api/content/42");
+    usual::exchange(&envoy.worker(0), "/api/content/42", &[]);
     envoy.tick();
-    let cost = envoy.measure(|| usual_exchange(&envoy, "/api/content/42"));
+    let cost = envoy.measure(|| usual::exchange(&envoy.worker(0), "/api/content/42", &[]));
     assert_eq!(
         cost.all_host_calls(),
         [("clock_time_get", 2), ("proxy_get_header_map_pairs", 2)]
@@ -53,27 +32,12 @@ fn the_steady_state_is_two_maps_two_clocks_and_no_metric_call() {
 #[test]
 fn a_path_that_is_not_remembered_costs_no_more_host_calls() {
     let envoy = envoy_with_routes(&["/api/content/:id"]);
-    usual_exchange(&envoy, "/api/content/1");
-    let cost = envoy.measure(|| usual_exchange(&envoy, "/api/content/2"));
+    usual::exchange(&envoy.worker(0), "/api/content/1", &[]);
+    let cost = envoy.measure(|| usual::exchange(&envoy.worker(0), "/api/content/2", &[]));
     assert_eq!(
         cost.all_host_calls(),
         [("clock_time_get", 2), ("proxy_get_header_map_pairs", 2)]
     );
-}
-
-#[test]
-fn an_exchange_of_an_access_logger_is_two_maps_and_its_duration() {
-    let envoy = envoy_with_routes(&["/a"]);
-    let log = || {
-        let headers = [("content-type", "text/plain")];
-        AccessLog::of(Request::get("/a")).response(200, headers)
-    };
-    envoy.worker(0).access_log(log());
-    envoy.tick();
-    let cost = envoy.measure(|| envoy.worker(0).access_log(log()));
-    let calls = [("proxy_get_header_map_pairs", 2), ("proxy_get_property", 1)];
-    assert_eq!(cost.all_host_calls(), calls);
-    assert_eq!(cost.all_crossings(), [("proxy_on_log", 1)]);
 }
 
 #[test]
@@ -131,7 +95,9 @@ fn beyond_the_bytes_that_are_looked_at_a_longer_path_costs_nothing_more() {
     for segment in ["/", "%", "x", "/1", "?", "\u{e9}"] {
         let cost = |bytes: usize| {
             let path = format!("/{}", segment.repeat(bytes / segment.len()));
-            envoy.measure(|| usual_exchange(&envoy, &path)).fuel()
+            envoy
+                .measure(|| usual::exchange(&envoy.worker(0), &path, &[]))
+                .fuel()
         };
         cost(4 * 1024);
         let (long, longest) = (cost(4 * 1024), cost(64 * 1024));

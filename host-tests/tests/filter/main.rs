@@ -3,6 +3,8 @@
 
 // The other form of the module: an access logger.
 mod access_logger;
+// What a request may cost, as recorded.
+mod budget;
 // All sequences of callbacks, in and out of order.
 mod callback_orders;
 // Configurations at random, valid and nearly so.
