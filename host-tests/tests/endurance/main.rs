@@ -8,9 +8,9 @@ use gatemeter_host_tests::stats::Stats;
 use gatemeter_host_tests::{Envoy, EnvoyBuilder, Module, Request, Stream, Worker};
 use serde_json::{Value, json};
 
-const EXCHANGES: u64 = 100_000;
+const EXCHANGES: u64 = 10_000_000;
 
-const RECONFIGURATIONS: u64 = 1_000;
+const RECONFIGURATIONS: u64 = 10_000;
 
 const ACTIVE: &str = "active_connections.service=api";
 
@@ -44,7 +44,7 @@ fn ten_million_exchanges_are_counted_exactly_in_flat_memory() {
     let mut warm = None;
     for number in 0..EXCHANGES {
         exchange(&worker, number);
-        if number % 100_000 == 99_999 {
+        if number % 10_000 == 9_999 {
             envoy.advance(Duration::from_millis(100));
         }
         if number == EXCHANGES / 10 {
