@@ -207,6 +207,7 @@ mod tests {
             "is not sorted: 0.001 follows 0.005; expected strictly increasing bounds in seconds"
         );
         assert!(Buckets::try_new(vec![1, 1]).is_err());
+        assert!(Buckets::try_new((1..=40).collect()).is_ok());
     }
 
     #[test]
@@ -220,6 +221,7 @@ mod tests {
             (".5", 500_000_000),
             ("0.000000001", 1),
             ("0.0010000000000", 1_000_000),
+            ("000000000000000000001.000000000", 1_000_000_000),
         ] {
             assert_eq!(parse_seconds(text), Some(nanos), "{text}");
         }
@@ -236,6 +238,7 @@ mod tests {
             "1 ",
             "1e2147483647",
             "1.0e-2147483648",
+            "0000000000000000000001.000000000",
         ] {
             assert_eq!(parse_seconds(text), None, "{text}");
         }

@@ -262,6 +262,61 @@ fn a_response_that_stays_open_is_counted_once_however_often_it_comes() {
 }
 
 #[test]
+fn a_response_of_another_media_type_is_counted_at_its_end() {
+    for content_type in [
+        "text/html",
+        "text/event-streams",
+        "application/text/event-stream",
+    ] {
+        let mut service = Service::api();
+        let mut exchange = service.start();
+        service.request(&mut exchange, "GET", "/a/7");
+        let headers = [(":status", "200"), ("content-type", content_type)];
+        service.respond(&mut exchange, &headers);
+        assert_eq!(service.counts(), [], "{content_type}");
+        service.end(exchange);
+        assert_eq!(service.counts(), one("method=GET.path=/a/:id.status=200"));
+    }
+}
+
+#[test]
+fn a_request_with_a_method_or_a_path_only_keeps_what_it_has() {
+    for (header, set) in [
+        ((":method", "GET"), "method=GET.path=_UNMATCHED.status=200"),
+        ((":path", "/a/7"), "method=_OTHER.path=/a/:id.status=200"),
+    ] {
+        let mut service = Service::api();
+        let mut exchange = service.start();
+        service.proxy.set_headers(Headers::Request, &[header]);
+        exchange.on_request_headers(&mut service.recorder, &service.proxy);
+        service.respond(&mut exchange, &[(":status", "200")]);
+        service.end(exchange);
+        assert_eq!(service.counts(), one(set));
+    }
+}
+
+#[test]
+fn an_answer_that_the_filter_did_not_see_is_a_local_reply_from_500_on_only() {
+    for (status, set, replies) in [("403", "403", 0), ("503", "503", 1), ("999", "_OTHER", 1)] {
+        let mut service = Service::api();
+        let mut exchange = service.start();
+        service.request(&mut exchange, "GET", "/a/7");
+        service
+            .proxy
+            .set_headers(Headers::Response, &[(":status", status)]);
+        let flags = 1_u64 << 5;
+        service
+            .proxy
+            .set_property(Property::ResponseFlags, &flags.to_le_bytes());
+        service.end(exchange);
+        let set = format!("method=GET.path=/a/:id.status={set}");
+        assert_eq!(service.counts(), one(&set));
+        let name = "http_local_replies_total.service=api.reason=UF";
+        assert_eq!(service.stat(name), replies, "{status}");
+    }
+}
+
+#[test]
 fn an_excluded_path_moves_one_counter_only() {
     let mut service = Service::api();
     let mut exchange = service.start();

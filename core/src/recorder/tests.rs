@@ -383,6 +383,26 @@ fn a_place_is_given_back_when_another_worker_wrote_the_same_set_first() {
 }
 
 #[test]
+fn a_count_that_another_worker_changed_meanwhile_is_not_overwritten() {
+    let proxy = FakeProxy::default();
+    let json = r#"{"service": "api", "max_series": 9}"#;
+    let mut first = recorder(&proxy, json);
+    let other = proxy.worker();
+    let mut second = recorder(&other, json);
+    // The first worker has read the count and is about to write it.
+    let mut writes = 0;
+    proxy.before_each_write(move |_| {
+        writes += 1;
+        if writes == 1 {
+            send(&mut second, &other, "GET", "/b", 200, 0);
+        }
+    });
+    send(&mut first, &proxy, "GET", "/a", 200, 0);
+    first.tick(&proxy);
+    assert_eq!(proxy.stat("gatemeter_series.service=api"), Some(2));
+}
+
+#[test]
 fn every_configured_cache_type_is_shown_at_zero_also_one_named_other() {
     let proxy = FakeProxy::default();
     recorder(
