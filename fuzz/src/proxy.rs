@@ -94,6 +94,8 @@ impl Proxy {
 }
 
 impl Stats for Proxy {
+    type Bytes = Vec<u8>;
+
     fn define_metric(&self, kind: StatKind, name: &str) -> Result<MetricId, Failed> {
         self.enter(HostCall::DefineMetric)?;
         let decoded = stat_name::decode(name).expect("a name of the codec");
