@@ -77,6 +77,21 @@ fuzz-tools: ## Install what fuzz needs beyond Rust (cargo-fuzz) into .tools/
 	@[[ "$$(.tools/bin/cargo-fuzz --version 2>/dev/null)" == *' $(CARGO_FUZZ_VERSION)' ]] || \
 	  cargo install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root .tools
 
+.PHONY: mutants
+mutants: ## Break the program on purpose (scripts/mutants.toml); a test must notice each time
+	@scripts/tools.sh wasm
+	@scripts/mutants.py
+
+.PHONY: mutants-all
+mutants-all: mutants-tools ## Try every mutation of core that cargo-mutants knows; takes an hour
+	mkdir -p $(TARGET_DIR)/mutants
+	CARGO_PROFILE_TEST_DEBUG=0 .tools/bin/cargo-mutants mutants --output $(TARGET_DIR)/mutants
+
+.PHONY: mutants-tools
+mutants-tools: ## Install what mutants-all needs beyond Rust (cargo-mutants) into .tools/
+	@[[ "$$(.tools/bin/cargo-mutants mutants --version 2>/dev/null)" == *' $(CARGO_MUTANTS_VERSION)' ]] || \
+	  cargo install --locked cargo-mutants --version $(CARGO_MUTANTS_VERSION) --root .tools
+
 .PHONY: fmt
 fmt: ## Format the code
 	cargo fmt --all
