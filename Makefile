@@ -29,7 +29,9 @@ tools: ## Fetch what is missing into .tools/ (Envoy, Prometheus, Redis, PostgreS
 wasm: ## Build the filter: dist/gatemeter_filter.wasm
 	@scripts/tools.sh wasm
 	cargo build --release --locked --target $(WASM_TARGET) -p gatemeter-filter
-	cargo run --release --locked -q -p gatemeter-finish -- $(MODULE) dist/gatemeter_filter.wasm
+	@# Envoy may be watching the file: it must never see half of it.
+	@mkdir -p dist && cp $(MODULE) dist/gatemeter_filter.wasm.partial
+	@mv dist/gatemeter_filter.wasm.partial dist/gatemeter_filter.wasm
 
 .PHONY: build
 build: wasm ## Build the filter, target/release/gatemeter-bridge and target/release/gatemeter-demo

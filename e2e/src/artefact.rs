@@ -25,19 +25,13 @@ pub fn workspace() -> &'static Path {
 pub fn filter() -> Result<PathBuf> {
     built(
         workspace().join("dist/gatemeter_filter.wasm"),
-        &[
-            "core/src",
-            "filter/src",
-            "filter/finish/src",
-            "Cargo.toml",
-            "Cargo.lock",
-        ],
+        &["core/src", "filter/src", "Cargo.toml", "Cargo.lock"],
     )
 }
 
 // Cargo leaves a program as old as it is where a new Cargo.toml or Cargo.lock
 // does not touch it, so these files say nothing about these two. The module
-// above is finished anew by every build.
+// above is copied anew by every build.
 
 /// The bridge's program.
 ///

@@ -84,7 +84,7 @@ impl std::fmt::Debug for Module {
 }
 
 impl Module {
-    /// The finished filter of this workspace, `dist/gatemeter_filter.wasm`. It
+    /// The filter of this workspace, `dist/gatemeter_filter.wasm`. It
     /// is compiled once in a process.
     ///
     /// # Errors
@@ -101,7 +101,6 @@ impl Module {
             &[
                 root.join("core/src"),
                 root.join("filter/src"),
-                root.join("filter/finish/src"),
                 root.join("Cargo.toml"),
                 root.join("Cargo.lock"),
             ],

@@ -1,4 +1,4 @@
-//! The filter of this workspace, as Envoy would run it: the finished module in
+//! The filter of this workspace, as Envoy would run it: the real module in
 //! `dist/`, never a native build.
 
 // The other form of the module: an access logger.
@@ -19,7 +19,7 @@ mod duration;
 mod form;
 // How exchanges end, and how often they count then.
 mod endings;
-// What the finished module exports and imports.
+// What the module exports and imports.
 mod exports;
 // Every byte everywhere, and headers that are missing, many or huge.
 mod hostile_bytes;
