@@ -34,6 +34,7 @@ const NANOS: u64 = 1_000_000_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buckets {
     bounds: Vec<u64>,
+    longest: Box<str>,
 }
 
 /// Why a list of bounds is refused.
@@ -78,7 +79,25 @@ impl Buckets {
             }
             previous = bound;
         }
-        Ok(Self { bounds })
+        Ok(Self::of(bounds))
+    }
+
+    fn of(bounds: Vec<u64>) -> Self {
+        let spelled = bounds.iter().map(|&bound| spell_seconds(bound.into()));
+        let longest = spelled
+            .chain([INFINITY.to_owned()])
+            .max_by_key(String::len)
+            .unwrap_or_default();
+        Self {
+            bounds,
+            longest: longest.into(),
+        }
+    }
+
+    /// The bound that takes most bytes to spell: whether a stat name fits is
+    /// asked for each route of a configuration and each new label set.
+    pub(crate) fn longest(&self) -> &str {
+        &self.longest
     }
 
     /// Bounds in nanoseconds, strictly increasing.
@@ -106,9 +125,7 @@ impl Buckets {
 
 impl Default for Buckets {
     fn default() -> Self {
-        Self {
-            bounds: GUIDE_BOUNDS.to_vec(),
-        }
+        Self::of(GUIDE_BOUNDS.to_vec())
     }
 }
 

@@ -63,14 +63,17 @@ impl ConfigErrors {
     }
 }
 
-/// On one line, as Envoy's log wants it.
+/// On one line, as Envoy's log wants it, which shows [`SHOWN_ERRORS`] of them.
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
+        for (index, error) in self.0.iter().take(SHOWN_ERRORS).enumerate() {
             let separator = if index == 0 { "" } else { " | " };
             write!(f, "{separator}{}: {}", error.key, error.problem)?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(SHOWN_ERRORS) {
+            0 => Ok(()),
+            more => write!(f, " | and {more} more"),
+        }
     }
 }
 
@@ -95,6 +98,9 @@ const DEFAULT_FLUSH_INTERVAL_MS: u32 = 100;
 const SHORTEST_FLUSH_MS: u32 = 10;
 const LONGEST_FLUSH_MS: u32 = 60_000;
 const LONGEST_NAME: usize = 64;
+
+/// Most errors that one line shows.
+const SHOWN_ERRORS: usize = 10;
 
 /// Longest value that an error repeats, in characters.
 const SHOWN_VALUE: usize = 120;

@@ -108,6 +108,14 @@ impl Recorder {
 
     /// Pushes what has been counted.
     pub fn flush(&mut self, host: &impl Stats) {
+        self.push(host);
+        if self.closed {
+            // No tick comes: what was refused, and that it was, goes out now.
+            self.push(host);
+        }
+    }
+
+    fn push(&mut self, host: &impl Stats) {
         let scalars = &mut self.scalars;
         self.series.push(host, &self.paths, |Failed(call)| {
             scalars.errors.add(call as usize);

@@ -87,8 +87,12 @@ impl Contexts {
         let config = PluginConfig::parse(&json).map_err(|errors| errors.to_string())?;
         let interval = Duration::from_millis(config.flush_interval_ms.into());
         // Time and addresses differ from start to start; clients see neither.
-        let seed = Proxy.now().unwrap_or(0) ^ json.as_ptr().addr() as u64;
+        let now = Proxy.now();
+        let seed = now.unwrap_or(0) ^ json.as_ptr().addr() as u64;
         let mut recorder = Recorder::new(config, seed);
+        if let Err(error) = now {
+            recorder.failed(error);
+        }
         recorder.configure(&Proxy).map_err(describe)?;
         host::set_tick_period(interval).map_err(describe)?;
         let new = Rc::new(RefCell::new(recorder));

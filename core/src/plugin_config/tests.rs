@@ -198,6 +198,22 @@ fn all_errors_come_at_once_and_on_one_line() {
 }
 
 #[test]
+fn a_line_shows_the_first_errors_and_how_many_more_there_are() {
+    let json = format!(
+        r#"{{"service": "api", "routes": [{}]}}"#,
+        ["0"; 500].join(",")
+    );
+    assert_eq!(errors(&json).len(), 500);
+    let refused = PluginConfig::parse(json.as_bytes()).unwrap_err();
+    let line = refused.to_string();
+    assert!(line.ends_with(" | and 490 more"), "{line}");
+    assert!(
+        line.contains("routes[9]: ") && !line.contains("routes[10]"),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_template_that_makes_too_long_a_name_is_refused() {
     let json = format!(
         r#"{{"service": "api", "routes": ["/{}"]}}"#,

@@ -209,10 +209,9 @@ pub fn request_name_fits(
     status: Status,
     buckets: &Buckets,
 ) -> bool {
-    let bounds = (0..buckets.bins()).map(|bin| buckets.spelled(bin));
-    let longest = bounds.max_by_key(String::len).unwrap_or_default();
     let status = status.label();
-    let values = [service, method.as_str(), path, status.as_str(), &longest];
+    let longest = buckets.longest();
+    let values = [service, method.as_str(), path, status.as_str(), longest];
     stat_name::encode(&REQUEST_DURATION_BIN, &values).is_ok()
 }
 

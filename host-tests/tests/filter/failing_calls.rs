@@ -60,7 +60,10 @@ fn problems(run: &Run, call: &str, status: Status) -> Vec<String> {
         vec![(reason.to_owned(), 1)]
     };
     let errors = run.errors();
-    if errors != expected {
+    // What the workers share is there once one is configured: that it is not
+    // is a failure then.
+    let either = call == "proxy_get_shared_data" && status == Status::NOT_FOUND;
+    if errors != expected && !(either && errors == [(reason.to_owned(), 1)]) {
         problems.push(format!(
             "failures counted are {errors:?}, expected {expected:?}"
         ));
