@@ -138,6 +138,8 @@ pub struct Process {
     last_cas: u32,
     last_vm: u64,
     elapsed: u64,
+    /// Nanoseconds by which the wall clock was set forward.
+    wall_clock_step: i64,
     random: u64,
     calls: BTreeMap<&'static str, u64>,
     faults: BTreeMap<String, Injection<Status>>,
@@ -160,6 +162,7 @@ impl Default for Process {
             last_cas: 0,
             last_vm: 0,
             elapsed: 0,
+            wall_clock_step: 0,
             random: 0x9e37_79b9_7f4a_7c15,
             calls: BTreeMap::new(),
             faults: BTreeMap::new(),
@@ -180,7 +183,13 @@ impl Process {
     /// Nanoseconds of the wall clock, since 1970.
     #[must_use]
     pub fn wall_clock(&self) -> u64 {
-        WALL_CLOCK_START + self.elapsed
+        (WALL_CLOCK_START + self.elapsed).saturating_add_signed(self.wall_clock_step)
+    }
+
+    /// Sets the wall clock forward by so many nanoseconds, or back where
+    /// negative, as its owner may. The monotonic clock goes on.
+    pub fn step_wall_clock(&mut self, nanoseconds: i64) {
+        self.wall_clock_step += nanoseconds;
     }
 
     /// Moves both clocks on.

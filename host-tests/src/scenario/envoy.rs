@@ -238,6 +238,13 @@ impl Envoy {
         self.proxy.borrow().move_to(end);
     }
 
+    /// Sets the wall clock forward by so many nanoseconds, or back where
+    /// negative. The monotonic clock goes on, and nothing comes due.
+    pub fn step_wall_clock(&self, nanoseconds: i64) {
+        let proxy = self.proxy.borrow();
+        proxy.process.borrow_mut().step_wall_clock(nanoseconds);
+    }
+
     /// Does what is due first, until `end`: a tick, or the timeout of a call.
     #[track_caller]
     fn step(&self, end: u64) -> bool {

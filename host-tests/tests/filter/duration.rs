@@ -102,6 +102,21 @@ fn a_duration_ends_with_the_response_and_not_with_its_headers() {
 }
 
 #[test]
+fn a_wall_clock_that_is_set_under_way_changes_no_duration() {
+    let envoy = envoy_with_routes(&["/a"]);
+    for hour in [3_600_000_000_000, -3_600_000_000_000] {
+        let stream = envoy.worker(0).request(Request::get("/a"));
+        envoy.advance(Duration::from_millis(3));
+        envoy.step_wall_clock(hour);
+        stream.respond(200, NO_HEADERS);
+        stream.finish();
+    }
+    let stats = flushed(&envoy);
+    stats.assert_counter(&bin("0.005"), 2);
+    stats.assert_counter(SUM, 6_000_000);
+}
+
+#[test]
 fn what_an_earlier_filter_took_is_not_the_services_time() {
     let envoy = envoy_with_routes(&["/a"]);
     let request = Request::get("/a").delayed_by(Duration::from_millis(400));
