@@ -364,6 +364,27 @@ fn signal_headers_are_read_and_the_listed_ones_removed() {
 }
 
 #[test]
+fn signal_headers_of_a_request_count_nothing() {
+    let mut service = Service::api();
+    let mut exchange = service.start();
+    let headers = [
+        (":method", "GET"),
+        (":path", "/a/7"),
+        ("cache-status", "redis; hit, x; ="),
+        ("cache-status", "redis; fwd=miss"),
+        ("x-db-pool", "active=15, idle=25"),
+    ];
+    service.proxy.set_headers(Headers::Request, &headers);
+    exchange.on_request_headers(&mut service.recorder, &service.proxy);
+    service.respond(&mut exchange, &[(":status", "200")]);
+    service.end(exchange);
+    assert_eq!(service.counts(), one("method=GET.path=/a/:id.status=200"));
+    for prefix in ["cache_", "db_", "gatemeter_signal_errors_total"] {
+        assert_eq!(service.proxy.stats(prefix).len(), 0, "{prefix}");
+    }
+}
+
+#[test]
 fn a_header_that_is_not_read_can_be_hidden_too() {
     let mut service = Service::new(r#"{"service": "api", "strip": ["Server-Timing"]}"#);
     let mut exchange = service.start();
