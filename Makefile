@@ -87,7 +87,7 @@ mutants: ## Break the program on purpose (scripts/mutants.toml); a test must not
 .PHONY: mutants-all
 mutants-all: mutants-tools ## Try every mutation of core that cargo-mutants knows; takes an hour
 	mkdir -p $(TARGET_DIR)/mutants
-	CARGO_PROFILE_TEST_DEBUG=0 .tools/bin/cargo-mutants mutants --output $(TARGET_DIR)/mutants
+	CARGO_PROFILE_TEST_DEBUG=0 .tools/bin/cargo-mutants mutants --no-shuffle --output $(TARGET_DIR)/mutants
 
 .PHONY: mutants-tools
 mutants-tools: ## Install what mutants-all needs beyond Rust (cargo-mutants) into .tools/

@@ -9,7 +9,7 @@ checkout, and must make each suite that it names fail: by a test, not by the
 compiler. Its old text must stand in its file exactly once; where the code has
 moved on, the list has to follow. Before, the suites must pass as they are.
 
-Suites: core and bridge are the unit tests of these crates; host is the finished
+Suites: core and bridge are the unit tests of these crates; host is the
 module on the wasmtime host, and takes a build of it for each mutation.
 
 Dependencies are built once, in the usual target folder. Exit status: 0 all
