@@ -33,8 +33,12 @@ pub enum Form {
 pub struct Service {
     name: String,
     form: Form,
+    vm_id: String,
     plugin: Value,
     as_struct: bool,
+    scraped: bool,
+    filters_before: Vec<Value>,
+    filters_after: Vec<Value>,
     routes: Vec<Value>,
     port: Port,
 }
@@ -50,8 +54,12 @@ impl Service {
         Ok(Self {
             name: name.to_owned(),
             form: Form::HttpFilter,
+            vm_id: name.to_owned(),
             plugin: json!({ "service": name, "exclude": ["/metrics"] }),
             as_struct: false,
+            scraped: true,
+            filters_before: Vec::new(),
+            filters_after: Vec::new(),
             routes: Vec::new(),
             port: Port::reserve()?,
         })
@@ -68,6 +76,41 @@ impl Service {
     #[must_use]
     pub fn plugin(mut self, key: &str, value: Value) -> Self {
         self.plugin[key] = value;
+        self
+    }
+
+    /// Sets the whole plugin configuration; text is handed over as it is.
+    #[must_use]
+    pub fn plugin_configuration(mut self, configuration: Value) -> Self {
+        self.plugin = configuration;
+        self
+    }
+
+    /// Runs in the virtual machines of this id, which services may share.
+    #[must_use]
+    pub fn vm_id(mut self, vm_id: &str) -> Self {
+        vm_id.clone_into(&mut self.vm_id);
+        self
+    }
+
+    /// Leaves out the route to the bridge, so that `/metrics` is as any path.
+    #[must_use]
+    pub fn not_scraped(mut self) -> Self {
+        self.scraped = false;
+        self
+    }
+
+    /// Adds an HTTP filter in front of ours.
+    #[must_use]
+    pub fn filter_before(mut self, filter: Value) -> Self {
+        self.filters_before.push(filter);
+        self
+    }
+
+    /// Adds an HTTP filter between ours and the router.
+    #[must_use]
+    pub fn filter_after(mut self, filter: Value) -> Self {
+        self.filters_after.push(filter);
         self
     }
 
@@ -101,8 +144,9 @@ pub struct Setup {
     admin: Port,
     bridge: Port,
     services: Vec<Service>,
-    clusters: Vec<(String, SocketAddr)>,
+    clusters: Vec<Value>,
     watched: Option<PathBuf>,
+    drain_seconds: u32,
 }
 
 impl Setup {
@@ -118,6 +162,7 @@ impl Setup {
             services: Vec::new(),
             clusters: Vec::new(),
             watched: None,
+            drain_seconds: 1,
         })
     }
 
@@ -131,7 +176,27 @@ impl Setup {
     /// Adds a cluster with one endpoint.
     #[must_use]
     pub fn cluster(mut self, name: &str, endpoint: SocketAddr) -> Self {
-        self.clusters.push((name.to_owned(), endpoint));
+        self.clusters.push(cluster(name, endpoint));
+        self
+    }
+
+    /// Adds a cluster with one endpoint and more keys of Envoy's API, which
+    /// replace those that it has.
+    #[must_use]
+    pub fn cluster_with(mut self, name: &str, endpoint: SocketAddr, keys: Value) -> Self {
+        let mut cluster = cluster(name, endpoint);
+        if let (Some(cluster), Value::Object(keys)) = (cluster.as_object_mut(), keys) {
+            cluster.extend(keys);
+        }
+        self.clusters.push(cluster);
+        self
+    }
+
+    /// How long the streams of a listener that was replaced may go on; 1 s if
+    /// nothing is said.
+    #[must_use]
+    pub fn drain_seconds(mut self, seconds: u32) -> Self {
+        self.drain_seconds = seconds;
         self
     }
 
@@ -176,13 +241,8 @@ impl Setup {
     }
 
     fn bootstrap(&self, filter: &Path) -> Value {
-        let bridge = ("bridge".to_owned(), self.bridge.address());
-        let clusters: Vec<_> = self
-            .clusters
-            .iter()
-            .chain([&bridge])
-            .map(|(name, endpoint)| cluster(name, *endpoint))
-            .collect();
+        let bridge = cluster("bridge", self.bridge.address());
+        let clusters: Vec<_> = self.clusters.iter().chain([&bridge]).collect();
         let mut bootstrap = json!({
             "node": { "id": "gatemeter", "cluster": "gatemeter" },
             "admin": { "address": socket_address(self.admin.address()) },
@@ -230,7 +290,8 @@ impl Envoy {
     ///
     /// It does not become ready.
     pub async fn run(&self, room: &mut Room) -> Result<()> {
-        run(room, &self.config, self.admin()).await
+        let drain_seconds = self.setup.drain_seconds;
+        run_draining(room, &self.config, self.admin(), drain_seconds).await
     }
 
     /// Sets a key of all plugin configurations while Envoy runs, which must
@@ -243,6 +304,25 @@ impl Envoy {
         for service in &mut self.setup.services {
             service.plugin[key] = value.clone();
         }
+        self.write()
+    }
+
+    /// Sets the whole plugin configuration of one service while Envoy runs,
+    /// which must be [`Setup::watching`]; gives the one before.
+    ///
+    /// # Errors
+    ///
+    /// It watches no file, or there is no such service.
+    pub fn replace(&mut self, name: &str, configuration: Value) -> Result<Value> {
+        let mut services = self.setup.services.iter_mut();
+        let service = services.find(|service| service.name == name);
+        let service = service.with_context(|| format!("no service is named {name}"))?;
+        let before = std::mem::replace(&mut service.plugin, configuration);
+        self.write()?;
+        Ok(before)
+    }
+
+    fn write(&self) -> Result<()> {
         let file = self.setup.watched.as_ref().context("no file is watched")?;
         self.setup.write_listeners(file, &artefact::filter()?)
     }
@@ -294,14 +374,23 @@ pub async fn stat(admin: SocketAddr, name: &str) -> Result<u64> {
 ///
 /// It does not become ready.
 pub async fn run(room: &mut Room, config: &Path, admin: SocketAddr) -> Result<()> {
+    run_draining(room, config, admin, 1).await
+}
+
+async fn run_draining(
+    room: &mut Room,
+    config: &Path,
+    admin: SocketAddr,
+    drain_seconds: u32,
+) -> Result<()> {
     let mut command = Command::new(artefact::tool("envoy")?);
     command
         .arg("--config-path")
         .arg(config)
         .args(["--concurrency", "2", "--disable-hot-restart"])
         .args(["--log-level", "warning"])
-        // Old listeners are gone a second after their replacement.
-        .args(["--drain-time-s", "1"])
+        // Old listeners are gone so long after their replacement.
+        .args(["--drain-time-s", &drain_seconds.to_string()])
         // Relative file names in a shipped configuration start there.
         .current_dir(artefact::workspace());
     room.start("envoy", &mut command)?;

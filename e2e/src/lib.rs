@@ -15,6 +15,8 @@
 //!   header tells it to.
 //! - [`client`] sends requests and writes each one down in a [`ledger`];
 //!   [`raw`] sends what no library would send; [`flood`] sends many.
+//! - [`scenario`] is real Envoy as a proxy that runs the scenarios of
+//!   `scenarios/`.
 //! - [`scene`] is a service with all the traffic that a client can make on it.
 //! - [`shipped`] is the setup that ships, on free ports.
 //! - [`page`] reads a metrics page with a parser that we did not write.
@@ -32,6 +34,7 @@ pub mod process;
 pub mod prometheus;
 pub mod raw;
 pub mod room;
+pub mod scenario;
 pub mod scene;
 pub mod shipped;
 pub mod store;

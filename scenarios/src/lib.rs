@@ -32,3 +32,5 @@ pub mod text;
 pub mod wasm;
 
 pub use cases::{NoCases, cases};
+/// How a page is spelled.
+pub use gatemeter_bridge::exposition::Format;

@@ -149,7 +149,12 @@ fn try_out(file: &Path, module: Option<&Module>, options: &Run) -> Verdict {
         }
     };
     match outcome {
-        Ok(outcome) => report(&shown.to_string(), &outcome, options.check),
+        Ok(outcome) => {
+            if options.scenarios.len() > 1 && !options.check {
+                println!("# Scenario {shown}");
+            }
+            report(&shown.to_string(), &outcome, options.check)
+        }
         Err(error) => {
             eprintln!("{shown}: {error}");
             match error {

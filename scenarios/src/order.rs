@@ -397,7 +397,7 @@ impl Order {
     }
 
     /// Marks the chunks that end their direction: the last one, unless
-    /// trailers follow or the response is cut.
+    /// trailers follow or somebody cuts it.
     fn mark_ends(&mut self) {
         let mut later: Vec<(ExchangeId, Direction)> = Vec::new();
         for step in self.steps.iter_mut().rev() {
@@ -410,7 +410,11 @@ impl Order {
                     later.push((*id, *direction));
                 }
                 Verb::Trailers(direction, _) => later.push((*id, *direction)),
-                Verb::End(End::Reset | End::Aborted) => later.push((*id, Direction::Response)),
+                Verb::End(End::Reset) => later.push((*id, Direction::Response)),
+                Verb::End(End::Aborted) => {
+                    later.push((*id, Direction::Response));
+                    later.push((*id, Direction::Request));
+                }
                 _ => {}
             }
         }

@@ -28,7 +28,7 @@ pub(super) fn listener(service: &Service, filter: &Path) -> Value {
 }
 
 fn connection_manager(service: &Service, filter: &Path) -> Value {
-    let mut http_filters = Vec::new();
+    let mut http_filters = service.filters_before.clone();
     let mut access_log = Vec::new();
     match service.form {
         Form::HttpFilter => {
@@ -50,13 +50,17 @@ fn connection_manager(service: &Service, filter: &Path) -> Value {
         })),
     }
     access_log.push(cut_by_client_logger(&service.name));
+    http_filters.extend(service.filters_after.iter().cloned());
     http_filters.push(json!({
         "name": "envoy.filters.http.router",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
         },
     }));
-    let mut routes = vec![metrics_route(&service.name)];
+    let mut routes = Vec::new();
+    if service.scraped {
+        routes.push(metrics_route(&service.name));
+    }
     for route in &service.routes {
         let mut route = route.clone();
         route["request_headers_to_remove"] = json!(SIGNALS);
@@ -100,13 +104,17 @@ fn plugin(service: &Service, filter: &Path) -> Value {
     let (kind, value) = if service.as_struct {
         ("Struct", service.plugin.clone())
     } else {
-        ("StringValue", Value::from(service.plugin.to_string()))
+        let text = match &service.plugin {
+            Value::String(text) => text.clone(),
+            json => json.to_string(),
+        };
+        ("StringValue", Value::from(text))
     };
     json!({
         "name": format!("gatemeter-{}", service.name),
         "root_id": "",
         "vm_config": {
-            "vm_id": service.name,
+            "vm_id": service.vm_id,
             "runtime": "envoy.wasm.runtime.v8",
             "code": { "local": { "filename": filter } },
         },

@@ -1,0 +1,478 @@
+//! Real Envoy as a proxy that runs scenarios: the verbs of
+//! [`gatemeter_scenarios::proxy::Proxy`] said by a real client and a real
+//! service, and the page of the real bridge.
+//!
+//! One Envoy serves all scenarios of a [`Stage`], each with a listener of its
+//! own. The clock is real, so `advance` and `tick` do nothing; a worker is not
+//! chosen but found by Envoy, which has two.
+
+mod caller;
+mod listener;
+mod service;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use gatemeter_scenarios::expect::Got;
+use gatemeter_scenarios::page::{Clock, Page};
+use gatemeter_scenarios::proxy::{Proxy, RunError};
+use gatemeter_scenarios::scenario::{
+    Config, Direction, End, Exchange, ExchangeId, Fate, Flag, LocalReply, Scenario, Status,
+};
+use gatemeter_scenarios::text::Pair;
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use self::caller::Caller;
+use self::service::{EXCHANGE, Held};
+use crate::bridge::Bridge;
+use crate::client::get;
+use crate::envoy::{Envoy, Setup, stat};
+use crate::port::Port;
+use crate::raw;
+use crate::room::Room;
+use crate::until::until;
+
+/// How long a page may take to become as it is to be. The filter pushes every
+/// 100 ms.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Envoy, bridge and service for a list of scenarios.
+#[derive(Debug)]
+pub struct Stage {
+    // Stopped first: what runs on it works with the rest.
+    runtime: Runtime,
+    room: Room,
+    service: service::Service,
+    envoy: Envoy,
+    bridge: Bridge,
+    /// Nobody listens there.
+    _refusing: Port,
+}
+
+impl Stage {
+    /// Starts everything, with a listener for each scenario whose configuration
+    /// is to be taken.
+    ///
+    /// # Errors
+    ///
+    /// Something does not start.
+    pub fn set<'s>(scenarios: impl IntoIterator<Item = (&'s str, &'s Scenario)>) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let mut room = Room::open()?;
+        let service = runtime.block_on(service::Service::start())?;
+        let refusing = Port::reserve()?;
+        let http2 = json!({ "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": { "http2_protocol_options": {} },
+            },
+        }});
+        let empty = json!({ "load_assignment": {
+            "cluster_name": listener::EMPTY,
+            "endpoints": [],
+        }});
+        let full = json!({ "circuit_breakers": { "thresholds": [{ "max_requests": 0 }] } });
+        let mut setup = Setup::new()?
+            .watching(room.path("listeners.json"))
+            // The streams of a scenario that reconfigures are to go on.
+            .drain_seconds(600)
+            .cluster(listener::HTTP1, service.http1())
+            .cluster_with(listener::HTTP2, service.http2(), http2)
+            .cluster(listener::REFUSING, refusing.address())
+            .cluster_with(listener::EMPTY, service.http1(), empty)
+            .cluster_with(listener::FULL, service.http1(), full);
+        for (name, scenario) in scenarios {
+            if scenario.expect.refused.is_none() {
+                setup = setup.service(listener::service(scenario, name)?);
+            }
+        }
+        let (envoy, bridge) = runtime.block_on(async {
+            let envoy = setup.start(&mut room).await?;
+            let bridge = Bridge::start(&mut room, envoy.admin(), envoy.bridge()).await?;
+            anyhow::Ok((envoy, bridge))
+        })?;
+        Ok(Self {
+            runtime,
+            room,
+            service,
+            envoy,
+            bridge,
+            _refusing: refusing,
+        })
+    }
+
+    /// The proxy for the scenario of this name.
+    ///
+    /// # Errors
+    ///
+    /// Envoy refuses the configuration, or has no listener for it.
+    pub fn proxy<'s>(
+        &'s mut self,
+        name: &'s str,
+        scenario: &'s Scenario,
+    ) -> Result<EnvoyProxy<'s>, RunError> {
+        if scenario.expect.refused.is_some() {
+            self.validate(name, scenario)?;
+        }
+        let address = self.envoy.service(name).map_err(broken)?;
+        Ok(EnvoyProxy {
+            stage: self,
+            scenario,
+            name,
+            address,
+            open: BTreeMap::new(),
+            got: BTreeMap::new(),
+        })
+    }
+
+    /// Stops everything.
+    ///
+    /// # Errors
+    ///
+    /// A process ended by itself, or a module failed otherwise than by refusing
+    /// a configuration that it was to refuse.
+    pub fn close(self) -> Result<()> {
+        self.room.close_despite(|line| line.contains(REFUSED))
+    }
+
+    /// Has Envoy check the configuration only; it would not start with it.
+    fn validate(&self, name: &str, scenario: &Scenario) -> Result<(), RunError> {
+        let setup = || {
+            Setup::new()?
+                .service(listener::service(scenario, name)?)
+                .validate(&self.room)
+        };
+        let output = setup().map_err(broken)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(RunError::Refused(refusals(
+            &String::from_utf8_lossy(&output.stderr),
+            name,
+        )))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.room.path("envoy.log")).unwrap_or_default()
+    }
+}
+
+/// What the filter logs when it refuses its configuration.
+const REFUSED: &str = "configuration refused";
+
+/// The lines in which the module of a service refuses its configuration.
+fn refusals(log: &str, name: &str) -> String {
+    let plugin = format!("gatemeter-{name}");
+    let lines = log
+        .lines()
+        .filter(|line| line.contains(&plugin) && line.contains(REFUSED));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn broken(error: anyhow::Error) -> RunError {
+    RunError::Broken(format!("{error:#}"))
+}
+
+/// One scenario on Envoy.
+#[derive(Debug)]
+pub struct EnvoyProxy<'s> {
+    stage: &'s mut Stage,
+    scenario: &'s Scenario,
+    name: &'s str,
+    address: SocketAddr,
+    open: BTreeMap<ExchangeId, Open>,
+    got: BTreeMap<ExchangeId, Got>,
+}
+
+/// An exchange that is not over.
+#[derive(Debug)]
+struct Open {
+    caller: Caller,
+    /// None where the request does not reach the service.
+    held: Option<Held>,
+}
+
+impl EnvoyProxy<'_> {
+    fn open(&mut self, id: ExchangeId) -> Result<&mut Open> {
+        let open = self.open.get_mut(&id);
+        open.with_context(|| format!("exchange {} is not open", id.0))
+    }
+
+    /// Waits for the response headers, which must have this status.
+    fn answered(&mut self, id: ExchangeId, Status(status): Status) -> Result<()> {
+        let open = self.open.get_mut(&id).context("the exchange is not open")?;
+        let got = self.stage.runtime.block_on(open.caller.answered())?;
+        ensure!(
+            got.status == status,
+            "exchange {} was answered {}, not {status}",
+            id.0,
+            got.status
+        );
+        self.got.insert(id, got);
+        Ok(())
+    }
+
+    fn begin(&mut self, id: ExchangeId, exchange: &Exchange) -> Result<()> {
+        let mark = listener::mark(self.name, id);
+        let mut marks = vec![(EXCHANGE, mark.clone())];
+        if let Fate::BeforeFilter(Status(status)) = exchange.fate {
+            marks.push((listener::ABORT, status.to_string()));
+        }
+        let upgrades = listener::upgrades(self.scenario, id);
+        let caller = Caller::send(self.address, &exchange.request, &marks, upgrades);
+        let caller = self.stage.runtime.block_on(caller)?;
+        let held = None;
+        self.open.insert(id, Open { caller, held });
+        match &exchange.fate {
+            Fate::BeforeFilter(status) => {
+                self.answered(id, *status)?;
+                self.finish(id, true)
+            }
+            Fate::Served
+            | Fate::LocalReply(LocalReply {
+                flag: Some(Flag::Uc | Flag::Ut),
+                ..
+            }) => self.hold(id),
+            Fate::LocalReply(_) => Ok(()),
+        }
+    }
+
+    /// Waits until the request, or its next hop, is at the service.
+    fn hold(&mut self, id: ExchangeId) -> Result<()> {
+        let mark = listener::mark(self.name, id);
+        let held = self
+            .stage
+            .runtime
+            .block_on(self.stage.service.held(&mark))?;
+        self.open(id)?.held = Some(held);
+        Ok(())
+    }
+
+    /// Waits for the end of the response.
+    fn finish(&mut self, id: ExchangeId, whole: bool) -> Result<()> {
+        let open = self.open.remove(&id).context("the exchange is not open")?;
+        self.stage.runtime.block_on(open.caller.ended(whole))
+    }
+
+    fn finish_as(&mut self, id: ExchangeId, end: &End) -> Result<()> {
+        let held = self.open(id)?.held.as_ref();
+        match end {
+            End::Finished => {
+                held.context("nobody answers")?.finish();
+                self.finish(id, true)
+            }
+            End::Reset => {
+                held.context("nobody answers")?.hang_up();
+                self.finish(id, false)
+            }
+            End::Aborted => {
+                self.open.remove(&id);
+                Ok(())
+            }
+            End::LocalReply(reply) => {
+                if reply.flag == Some(Flag::Uc) {
+                    held.context("nobody hangs up")?.hang_up();
+                }
+                self.answered(id, reply.status)?;
+                self.finish(id, true)
+            }
+        }
+    }
+
+    fn respond_with(&mut self, id: ExchangeId, status: Status, headers: &[Pair]) -> Result<()> {
+        let headers = caller::headers(headers)?;
+        let held = self.open(id)?.held.as_ref().context("nobody answers")?;
+        held.respond(http::StatusCode::from_u16(status.0)?, headers);
+        Ok(())
+    }
+
+    /// Has Envoy take another configuration; gives what the filter says if it
+    /// does not.
+    fn replace(&mut self, config: &Config) -> Result<Option<String>> {
+        let logged = self.stage.log().len();
+        let stats = [
+            "listener_manager.lds.update_success",
+            "listener_manager.lds.update_rejected",
+        ];
+        let admin = self.stage.envoy.admin();
+        let read =
+            async || anyhow::Ok([stat(admin, stats[0]).await?, stat(admin, stats[1]).await?]);
+        let plugin = listener::plugin(config, self.name);
+        let Stage { runtime, envoy, .. } = &mut *self.stage;
+        let [_, rejected] = runtime.block_on(async {
+            let before = read().await?;
+            let old = envoy.replace(self.name, plugin)?;
+            let after = until("Envoy has looked at the configuration", async || {
+                let after = read().await?;
+                ensure!(after != before, "not yet");
+                Ok(after)
+            })
+            .await?;
+            let rejected = after[1] - before[1];
+            if rejected > 0 {
+                // So that the next change is not refused for this one.
+                envoy.replace(self.name, old)?;
+                until("Envoy has the one before", async || {
+                    ensure!(read().await? != after, "not yet");
+                    Ok(())
+                })
+                .await?;
+            }
+            anyhow::Ok([after[0] - before[0], rejected])
+        })?;
+        if rejected > 0 {
+            let log = self.stage.log();
+            return Ok(Some(refusals(
+                log.get(logged..).unwrap_or_default(),
+                self.name,
+            )));
+        }
+        // The main thread has told its workers, and does not say when they have
+        // done it: a matter of the next turn of their loops.
+        std::thread::sleep(Duration::from_millis(200));
+        Ok(None)
+    }
+}
+
+impl Proxy for EnvoyProxy<'_> {
+    fn clock(&self) -> Clock {
+        Clock::Real
+    }
+
+    fn request(&mut self, id: ExchangeId, exchange: &Exchange) -> Result<(), RunError> {
+        self.begin(id, exchange).map_err(broken)
+    }
+
+    fn respond(
+        &mut self,
+        id: ExchangeId,
+        status: Status,
+        headers: &[Pair],
+    ) -> Result<(), RunError> {
+        self.respond_with(id, status, headers)
+            .and_then(|()| self.answered(id, status))
+            .map_err(broken)
+    }
+
+    fn body(
+        &mut self,
+        id: ExchangeId,
+        direction: Direction,
+        chunk: &[u8],
+        end: bool,
+    ) -> Result<(), RunError> {
+        let runtime = self.stage.runtime.handle().clone();
+        let open = self.open(id).map_err(broken)?;
+        match (direction, &open.held) {
+            (Direction::Request, _) => {
+                let sent = runtime.block_on(open.caller.send_body(chunk, end));
+                sent.map_err(broken)?;
+            }
+            (Direction::Response, Some(held)) => held.send(chunk),
+            (Direction::Response, None) => {}
+        }
+        Ok(())
+    }
+
+    fn trailers(
+        &mut self,
+        id: ExchangeId,
+        direction: Direction,
+        trailers: &[Pair],
+    ) -> Result<(), RunError> {
+        let runtime = self.stage.runtime.handle().clone();
+        let trailers = caller::headers(trailers).map_err(broken)?;
+        let open = self.open(id).map_err(broken)?;
+        match (direction, &open.held) {
+            (Direction::Request, _) => {
+                let sent = runtime.block_on(open.caller.send_trailers(trailers));
+                sent.map_err(broken)?;
+            }
+            (Direction::Response, Some(held)) => held.trailers(trailers),
+            (Direction::Response, None) => {}
+        }
+        Ok(())
+    }
+
+    fn redirect(&mut self, id: ExchangeId, status: Status, path: &str) -> Result<(), RunError> {
+        let authority = gatemeter_scenarios::scenario::AUTHORITY;
+        let location = format!("http://{authority}{path}").into_bytes();
+        self.respond_with(id, status, &[(b"location".to_vec(), location)])
+            .and_then(|()| {
+                self.open(id)?
+                    .held
+                    .as_ref()
+                    .context("nobody answers")?
+                    .finish();
+                self.hold(id)
+            })
+            .map_err(broken)
+    }
+
+    fn end(&mut self, id: ExchangeId, end: &End) -> Result<(), RunError> {
+        self.finish_as(id, end).map_err(broken)
+    }
+
+    fn malformed(&mut self, Status(status): Status, sent: &[u8]) -> Result<(), RunError> {
+        let answered = self.stage.runtime.block_on(raw::http1(self.address, sent));
+        let answered = answered.map_err(broken)?;
+        if answered != status {
+            let text = format!("Envoy answered {answered}, not {status}");
+            return Err(RunError::Broken(text));
+        }
+        Ok(())
+    }
+
+    fn unparsed(&mut self, sent: &[u8]) -> Result<(), RunError> {
+        let cut = self.stage.runtime.block_on(raw::cut(self.address, sent));
+        cut.map_err(broken)
+    }
+
+    fn advance(&mut self, _time: Duration) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn tick(&mut self) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn reconfigure(&mut self, config: &Config) -> Result<(), RunError> {
+        match self.replace(config).map_err(broken)? {
+            None => Ok(()),
+            Some(reason) => Err(RunError::Refused(reason)),
+        }
+    }
+
+    fn page(&mut self, fits: &mut dyn FnMut(&Page) -> bool) -> Result<Page, RunError> {
+        let start = Instant::now();
+        let address = self.stage.bridge.address();
+        loop {
+            let answer = self.stage.runtime.block_on(get(address, "/metrics"));
+            let answer = answer.map_err(broken)?;
+            let text = answer.text().map_err(broken)?;
+            let page = Page::parse(text).map_err(|error| RunError::Broken(error.to_string()))?;
+            let page = page.of_service(self.name);
+            if fits(&page) || start.elapsed() > PATIENCE {
+                return Ok(page);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn got(&self, id: ExchangeId) -> Option<Got> {
+        self.got.get(&id).cloned()
+    }
+
+    fn log(&self) -> Vec<String> {
+        let plugin = format!("gatemeter-{}", self.name);
+        let log = self.stage.log();
+        let lines = log.lines().filter(|line| line.contains(&plugin));
+        lines.map(str::to_owned).collect()
+    }
+}
