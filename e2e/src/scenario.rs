@@ -220,7 +220,7 @@ impl EnvoyProxy<'_> {
 
     fn begin(&mut self, id: ExchangeId, exchange: &Exchange) -> Result<()> {
         let mark = listener::mark(self.name, id);
-        let mut marks = vec![(EXCHANGE, mark.clone())];
+        let mut marks = vec![(EXCHANGE, mark)];
         if let Fate::BeforeFilter(Status(status)) = exchange.fate {
             marks.push((listener::ABORT, status.to_string()));
         }

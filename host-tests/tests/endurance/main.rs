@@ -96,13 +96,13 @@ fn exchange(worker: &Worker, number: u64) {
         _ => "/api/discovery/popular".to_owned(),
     };
     let stream = worker.request(Request::get(&path));
-    if number % 10 == 0 {
+    if number.is_multiple_of(10) {
         stream.respond(
             200,
             [("cache-status", "redis; hit"), ("x-db-pool", "active=3")],
         );
         stream.finish();
-    } else if number % 7 == 0 {
+    } else if number.is_multiple_of(7) {
         stream.client_leaves();
     } else {
         stream.respond(200, [("content-type", "application/json")]);
