@@ -13,8 +13,6 @@ const IMPORTS: &str = r#"
     (import "env" "proxy_get_status" (func $status (param i32 i32 i32) (result i32)))
     (import "env" "proxy_get_buffer_bytes"
         (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
-    (import "env" "proxy_set_effective_context" (func $speak_for (param i32) (result i32)))
-    (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
     (import "env" "proxy_add_header_map_value"
         (func $add (param i32 i32 i32 i32 i32) (result i32)))
 "#;

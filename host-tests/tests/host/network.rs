@@ -7,9 +7,7 @@ const IMPORTS: &str = r#"
         (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
     (import "env" "proxy_set_buffer_bytes"
         (func $set_buffer (param i32 i32 i32 i32 i32) (result i32)))
-    (import "env" "proxy_continue_stream" (func $continue (param i32) (result i32)))
     (import "env" "proxy_close_stream" (func $close (param i32) (result i32)))
-    (import "env" "proxy_set_effective_context" (func $speak_for (param i32) (result i32)))
     (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
 "#;
 
