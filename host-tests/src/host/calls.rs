@@ -6,6 +6,10 @@
 //! there (Envoy 1.40, `source/extensions/common/wasm/context.cc`, `httpCall`,
 //! `grpcCall`, `grpcStream`). Which cluster a gRPC call names is read in
 //! [`service`].
+//!
+//! Not emulated: the headers that Envoy's router adds to a call on its way, and
+//! the metadata callbacks that run inside of the host call itself when a gRPC
+//! stream is opened to a cluster without hosts.
 
 pub mod service;
 
