@@ -99,6 +99,12 @@ const SHORTEST_FLUSH_MS: u32 = 10;
 const LONGEST_FLUSH_MS: u32 = 60_000;
 const LONGEST_NAME: usize = 64;
 
+/// Most items of a list, so that looking at it does not stop a worker.
+const MOST_ITEMS: usize = 10_000;
+
+/// Most unknown keys and cache types that are named.
+const MOST_NAMED: usize = 100;
+
 /// Most errors that one line shows.
 const SHOWN_ERRORS: usize = 10;
 
@@ -162,11 +168,10 @@ impl PluginConfig {
     }
 
     fn from_map(map: &Map<String, Value>, errors: &mut Vec<ConfigError>) -> Option<Self> {
-        for (key, value) in map {
-            if !KEYS.contains(&key.as_str()) {
-                let accepted = format!("one of the keys {}", KEYS.join(", "));
-                errors.push(refuse(&shown(key), value, &accepted));
-            }
+        let unknown = map.iter().filter(|(key, _)| !KEYS.contains(&key.as_str()));
+        for (key, value) in unknown.take(MOST_NAMED) {
+            let accepted = format!("one of the keys {}", KEYS.join(", "));
+            errors.push(refuse(&shown(key), value, &accepted));
         }
         let mut fields = Fields { map, errors };
         let service = fields.service();
@@ -271,10 +276,14 @@ impl Fields<'_> {
         let Some(value) = self.map.get(key) else {
             return &[];
         };
-        if let Some(items) = value.as_array() {
-            return items;
+        match value.as_array() {
+            Some(items) if items.len() <= MOST_ITEMS => return items,
+            Some(items) => self.errors.push(ConfigError {
+                key: key.to_owned(),
+                problem: format!("has {} items; expected at most {MOST_ITEMS}", items.len()),
+            }),
+            None => self.errors.push(refuse(key, value, accepted)),
         }
-        self.errors.push(refuse(key, value, accepted));
         &[]
     }
 
@@ -421,15 +430,12 @@ impl Fields<'_> {
     }
 
     fn strip(&mut self) -> Vec<Signal> {
-        let Some(value) = self.map.get("strip") else {
+        if !self.map.contains_key("strip") {
             return vec![Signal::DbPool];
-        };
+        }
         let headers = Signal::ALL.map(Signal::header).join(", ");
         let accepted = format!("a list of signal headers, which are {headers}");
-        let Some(items) = value.as_array() else {
-            self.refuse("strip", value, &accepted);
-            return Vec::new();
-        };
+        let items = self.list("strip", &accepted).to_vec();
         let mut found = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let name = item.as_str().map(str::to_ascii_lowercase);

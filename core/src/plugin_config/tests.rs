@@ -214,6 +214,18 @@ fn a_line_shows_the_first_errors_and_how_many_more_there_are() {
 }
 
 #[test]
+fn a_list_that_is_too_long_to_look_at_is_refused_as_a_whole() {
+    let json = format!(
+        r#"{{"service": "api", "routes": [{}]}}"#,
+        vec!["0"; MOST_ITEMS + 1].join(",")
+    );
+    assert_eq!(
+        errors(&json),
+        ["routes: has 10001 items; expected at most 10000"]
+    );
+}
+
+#[test]
 fn a_template_that_makes_too_long_a_name_is_refused() {
     let json = format!(
         r#"{{"service": "api", "routes": ["/{}"]}}"#,

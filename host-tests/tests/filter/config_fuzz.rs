@@ -426,9 +426,12 @@ fn a_mebibyte_of_configuration_is_taken_or_refused() {
             .map(|number| format!("/route-{number}/:id"))
             .collect()
     };
-    let large = json!({"service": "api", "routes": routes(MEBIBYTE / 24)});
-    assert!(subject.expect(large.to_string().as_bytes()));
+    let large = json!({"service": "api", "routes": routes(10_000)}).to_string();
+    let large = large + &" ".repeat(MEBIBYTE);
+    assert!(subject.expect(large.as_bytes()));
     let refused = [
+        json!({"service": "api", "routes": routes(MEBIBYTE / 24)}).to_string(),
+        json!({"service": "api", "strip": vec!["x"; MEBIBYTE / 4]}).to_string(),
         " ".repeat(MEBIBYTE),
         format!("\"{}\"", "a".repeat(MEBIBYTE)),
         json!({"service": "a".repeat(MEBIBYTE)}).to_string(),

@@ -5,7 +5,7 @@ use gatemeter_host_tests::Status;
 use gatemeter_host_tests::host::process::Thread;
 use proptest::prelude::*;
 
-use crate::recorded::{self, Marks, Run, builder, call_sites, imports, marks, run};
+use crate::recorded::{self, Run, builder, call_sites, imports, marks, run};
 
 /// What a host can answer: each status of the ABI, and one it does not have.
 fn statuses() -> impl Iterator<Item = Status> {
@@ -76,32 +76,16 @@ fn problems(run: &Run, call: &str, status: Status) -> Vec<String> {
     problems
 }
 
-/// More calls than this in one configuration come from a loop.
-const LOOP: u64 = 100;
-
-/// The statuses to fail this call with: all of them, but in a loop over what is
-/// shared or defined, which is one call site, the next one in turn.
-fn statuses_of_call(marks: &Marks, skip: u64) -> Vec<Status> {
-    let in_loop = marks
-        .configuring
-        .iter()
-        .any(|calls| calls.contains(&skip) && calls.end - calls.start > LOOP);
-    if in_loop {
-        let turn = usize::try_from(skip).unwrap_or_default() % statuses().count();
-        return statuses().skip(turn).take(1).collect();
-    }
-    statuses().collect()
-}
-
 /// Lets each call of `call` fail with each status, one in a run.
 #[track_caller]
 fn fail_everywhere(calls: &[String]) {
     let mut wrong = Vec::new();
     let mut runs = 0;
+    let statuses: Vec<Status> = statuses().collect();
     for call in calls {
         let marks = marks(call);
         for skip in 0..marks.calls {
-            for status in statuses_of_call(&marks, skip) {
+            for &status in marks.of_call(skip, &statuses) {
                 runs += 1;
                 let found = match run(builder().fail_once(call, status, skip), |_| {}) {
                     Ok(run) => problems(&run, call, status),

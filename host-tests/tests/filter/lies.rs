@@ -4,7 +4,7 @@
 
 use gatemeter_host_tests::Lie;
 
-use crate::recorded::{self, builder, call_sites, imports, run};
+use crate::recorded::{self, builder, call_sites, imports, marks, run};
 
 /// Lies about where something is and how long.
 fn about_places() -> Vec<Lie> {
@@ -142,10 +142,10 @@ fn about_numbers() -> Vec<Lie> {
 fn lie_everywhere(call: &str, lies: &[Lie]) {
     let mut wrong = Vec::new();
     let mut runs = 0;
-    let sites = call_sites(call);
-    assert!(sites > 0, "{call} is never called");
-    for skip in 0..sites {
-        for lie in lies {
+    let marks = marks(call);
+    assert!(marks.calls > 0, "{call} is never called");
+    for skip in 0..marks.calls {
+        for lie in marks.of_call(skip, lies) {
             runs += 1;
             let lied = run(builder().lie_once(call, lie.clone(), skip), |_| {});
             let found = match lied {

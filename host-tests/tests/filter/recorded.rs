@@ -96,6 +96,25 @@ pub(crate) struct Marks {
     pub(crate) configuring: [Range<u64>; 2],
 }
 
+/// More calls than this in one configuration come from a loop.
+const LOOP: u64 = 100;
+
+impl Marks {
+    /// Which of `injections` to try at this call: all of them, but in a loop
+    /// over what is shared or defined, which is one call site, one in turn.
+    pub(crate) fn of_call<'all, T>(&self, call: u64, injections: &'all [T]) -> &'all [T] {
+        let in_loop = self
+            .configuring
+            .iter()
+            .any(|calls| calls.contains(&call) && calls.end - calls.start > LOOP);
+        if !in_loop {
+            return injections;
+        }
+        let turn = usize::try_from(call).unwrap_or_default() % injections.len();
+        &injections[turn..=turn]
+    }
+}
+
 /// The calls of `call` in a run that nothing befalls.
 #[track_caller]
 pub(crate) fn marks(call: &str) -> Marks {
