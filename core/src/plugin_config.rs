@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::buckets::{self, Buckets};
+use crate::buckets::{self, Buckets, BucketsError};
 use crate::labels::{Method, Status};
 use crate::path_label::{MAX_RULES, PathLabeller, PathRule, RouteTable, Template};
 use crate::recorder::request_name_fits;
@@ -367,6 +367,11 @@ impl Fields<'_> {
             self.refuse("buckets", value, accepted);
             return None;
         };
+        if items.len() > buckets::MAX_BOUNDS {
+            let error = BucketsError::TooMany(items.len());
+            self.problem("buckets".to_owned(), value, &error.to_string());
+            return None;
+        }
         // The shortest text of the number is what was written. Envoy's YAML
         // reader makes a string of a fraction in a Struct.
         let nanos = |item: &Value| match item {
