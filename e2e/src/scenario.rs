@@ -3,8 +3,9 @@
 //! service, and the page of the real bridge.
 //!
 //! One Envoy serves all scenarios of a [`Stage`], each with a listener of its
-//! own. The clock is real, so `advance` and `tick` do nothing; a worker is not
-//! chosen but found by Envoy, which has two.
+//! own. The clock is real, so `advance` waits for a quarter of a second at
+//! most and `tick` does nothing; a worker is not chosen but found by Envoy,
+//! which has two.
 
 mod caller;
 mod listener;
@@ -38,6 +39,10 @@ use crate::until::until;
 /// How long a page may take to become as it is to be. The filter pushes every
 /// 100 ms.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long `advance` waits at most: two ticks, so that what one worker counted
+/// is pushed before another one goes on.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// Envoy, bridge and service for a list of scenarios.
 #[derive(Debug)]
@@ -121,12 +126,15 @@ impl Stage {
             self.validate(name, scenario)?;
         }
         let address = self.envoy.service(name).map_err(broken)?;
+        let logged = self.log().len();
         Ok(EnvoyProxy {
             stage: self,
             scenario,
             name,
             address,
+            logged,
             open: BTreeMap::new(),
+            left: Vec::new(),
             got: BTreeMap::new(),
         })
     }
@@ -138,7 +146,9 @@ impl Stage {
     /// A process ended by itself, or a module failed otherwise than by refusing
     /// a configuration that it was to refuse.
     pub fn close(self) -> Result<()> {
-        self.room.close_despite(|line| line.contains(REFUSED))
+        let told = |line: &str| NOT_LOADED.iter().any(|part| line.contains(part));
+        self.room
+            .close_despite(|line| line.contains(REFUSED) || told(line))
     }
 
     /// Has Envoy check the configuration only; it would not start with it.
@@ -152,10 +162,9 @@ impl Stage {
         if output.status.success() {
             return Ok(());
         }
-        Err(RunError::Refused(refusals(
-            &String::from_utf8_lossy(&output.stderr),
-            name,
-        )))
+        Err(RunError::Refused(refusals(&String::from_utf8_lossy(
+            &output.stderr,
+        ))))
     }
 
     fn log(&self) -> String {
@@ -166,12 +175,12 @@ impl Stage {
 /// What the filter logs when it refuses its configuration.
 const REFUSED: &str = "configuration refused";
 
-/// The lines in which the module of a service refuses its configuration.
-fn refusals(log: &str, name: &str) -> String {
-    let plugin = format!("gatemeter-{name}");
-    let lines = log
-        .lines()
-        .filter(|line| line.contains(&plugin) && line.contains(REFUSED));
+/// What Envoy then logs besides.
+const NOT_LOADED: [&str; 2] = ["Failed to configure base Wasm plugin", "failed to load"];
+
+/// The lines in which the filter refuses its configuration.
+fn refusals(log: &str) -> String {
+    let lines = log.lines().filter(|line| line.contains(REFUSED));
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -186,7 +195,11 @@ pub struct EnvoyProxy<'s> {
     scenario: &'s Scenario,
     name: &'s str,
     address: SocketAddr,
+    /// How much was logged before.
+    logged: usize,
     open: BTreeMap<ExchangeId, Open>,
+    /// Requests whose client left: the service must not be the one to end them.
+    left: Vec<Held>,
     got: BTreeMap<ExchangeId, Got>,
 }
 
@@ -260,9 +273,21 @@ impl EnvoyProxy<'_> {
         self.stage.runtime.block_on(open.caller.ended(whole))
     }
 
+    /// The client goes away.
+    fn leave(&mut self, id: ExchangeId) {
+        let held = self.open.remove(&id).and_then(|open| open.held);
+        self.left.extend(held);
+    }
+
     fn finish_as(&mut self, id: ExchangeId, end: &End) -> Result<()> {
+        let is_socket = self.got.get(&id).is_some_and(|got| got.status == 101);
         let held = self.open(id)?.held.as_ref();
         match end {
+            // A socket ends by one side leaving it.
+            End::Finished if is_socket => {
+                self.leave(id);
+                Ok(())
+            }
             End::Finished => {
                 held.context("nobody answers")?.finish();
                 self.finish(id, true)
@@ -272,7 +297,7 @@ impl EnvoyProxy<'_> {
                 self.finish(id, false)
             }
             End::Aborted => {
-                self.open.remove(&id);
+                self.leave(id);
                 Ok(())
             }
             End::LocalReply(reply) => {
@@ -328,10 +353,7 @@ impl EnvoyProxy<'_> {
         })?;
         if rejected > 0 {
             let log = self.stage.log();
-            return Ok(Some(refusals(
-                log.get(logged..).unwrap_or_default(),
-                self.name,
-            )));
+            return Ok(Some(refusals(log.get(logged..).unwrap_or_default())));
         }
         // The main thread has told its workers, and does not say when they have
         // done it: a matter of the next turn of their loops.
@@ -434,7 +456,8 @@ impl Proxy for EnvoyProxy<'_> {
         cut.map_err(broken)
     }
 
-    fn advance(&mut self, _time: Duration) -> Result<(), RunError> {
+    fn advance(&mut self, time: Duration) -> Result<(), RunError> {
+        std::thread::sleep(time.min(LONGEST_WAIT));
         Ok(())
     }
 
@@ -470,9 +493,9 @@ impl Proxy for EnvoyProxy<'_> {
     }
 
     fn log(&self) -> Vec<String> {
-        let plugin = format!("gatemeter-{}", self.name);
         let log = self.stage.log();
-        let lines = log.lines().filter(|line| line.contains(&plugin));
+        let here = log.get(self.logged..).unwrap_or_default();
+        let lines = here.lines().filter(|line| line.contains("wasm log"));
         lines.map(str::to_owned).collect()
     }
 }

@@ -30,7 +30,7 @@ use crate::proxy::{Proxy, RunError};
 use crate::scenario::{Config, Direction, End, Exchange, ExchangeId, Fate, Form, Scenario, Status};
 use crate::stats::{self, EnvoyStats};
 use crate::text::Pair;
-use crate::wasm::rewrite;
+use crate::wasm::{client_left, rewrite};
 
 /// A proxy that runs the filter's logic.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ struct Root {
 #[derive(Debug)]
 struct Open {
     thread: usize,
+    http2: bool,
     recorder: Rc<RefCell<Recorder>>,
     known: Known,
     /// None for the access logger.
@@ -184,6 +185,7 @@ impl NativeProxy {
             (self.form == Form::Filter).then(|| Counted::start(&mut recorder.borrow_mut(), &host));
         Open {
             thread,
+            http2: false,
             recorder,
             known,
             counted,
@@ -247,6 +249,7 @@ impl Proxy for NativeProxy {
         }
         self.own.begins();
         let mut open = self.begin(exchange.worker, self.known(Some(pairs.clone())));
+        open.http2 = exchange.request.http2;
         self.with(&mut open, Counted::on_request_headers);
         if let Some(path) = &exchange.request.rewritten {
             rewrite(&mut pairs, path);
@@ -313,9 +316,10 @@ impl Proxy for NativeProxy {
             headers.replace(b":path", path.as_bytes());
         }
         let pairs = headers.map(|headers| headers.pairs().to_vec());
-        let worker = hop.thread - 1;
+        let (worker, http2) = (hop.thread - 1, hop.http2);
         self.finish(hop, 0, "internal_redirect");
         let mut next = self.begin(worker, self.known(pairs));
+        next.http2 = http2;
         self.with(&mut next, Counted::on_request_headers);
         self.open.insert(id, next);
         Ok(())
@@ -327,7 +331,7 @@ impl Proxy for NativeProxy {
         };
         let (response_flags, details) = match end {
             End::Finished => (0, "via_upstream"),
-            End::Aborted => (flags::DC, "downstream_remote_disconnect"),
+            End::Aborted => (client_left(open.http2), "downstream_remote_disconnect"),
             End::Reset => (
                 flags::UC,
                 "upstream_reset_after_response_started{remote_reset}",
@@ -346,7 +350,7 @@ impl Proxy for NativeProxy {
             .known
             .response_code
             .and_then(|code| u16::try_from(code).ok());
-        self.own.ends(status, response_flags);
+        self.own.ends(status, end);
         self.finish(open, response_flags, details);
         Ok(())
     }

@@ -89,7 +89,7 @@ pub trait Proxy {
     /// See [`Self::request`].
     fn unparsed(&mut self, sent: &[u8]) -> Result<(), RunError>;
 
-    /// Time passes. On a real clock nothing happens: no count depends on it.
+    /// Time passes. A real proxy may wait for less: no count depends on it.
     ///
     /// # Errors
     /// See [`Self::request`].

@@ -17,10 +17,10 @@ use gatemeter_core::catalog::{
     self, ENVOY_NAMESPACE, Kind, Page, RESPONSES_INCOMPLETE, UNPARSED, Unit,
 };
 use gatemeter_core::stat_name;
-use gatemeter_host_tests::scenario::flags;
 use gatemeter_host_tests::stats::Stats;
 
 use crate::proxy::RunError;
+use crate::scenario::End;
 
 /// What Envoy itself counts of a service, with the shipped configuration: its
 /// connection manager, and the two loggers for what no filter sees.
@@ -38,15 +38,13 @@ impl EnvoyStats {
         self.active += 1;
     }
 
-    /// An exchange ends, with this status, if it had one, and these flags.
-    pub(crate) fn ends(&mut self, status: Option<u16>, response_flags: i64) {
+    /// An exchange ends so, with this status, if it had one.
+    pub(crate) fn ends(&mut self, status: Option<u16>, end: &End) {
         self.active -= 1;
-        let Some(200..) = status else { return };
-        if response_flags & (flags::DC | flags::DR) != 0 {
-            self.cut_by_client += 1;
-        }
-        if response_flags & flags::UC != 0 {
-            self.resets_sent += 1;
+        match (status, end) {
+            (Some(200..), End::Aborted) => self.cut_by_client += 1,
+            (Some(200..), End::Reset) => self.resets_sent += 1,
+            _ => {}
         }
     }
 

@@ -32,6 +32,7 @@ pub struct WasmProxy {
 #[derive(Debug)]
 struct Open {
     worker: usize,
+    http2: bool,
     began: Duration,
     request: Vec<Pair>,
     response: Option<(u16, Vec<Pair>)>,
@@ -146,6 +147,7 @@ impl Proxy for WasmProxy {
         }
         let open = Open {
             worker: exchange.worker,
+            http2: exchange.request.http2,
             began: self.elapsed,
             request: pairs,
             response: None,
@@ -242,7 +244,7 @@ impl Proxy for WasmProxy {
         };
         let (response_flags, details) = match end {
             End::Finished => (0, Some("via_upstream")),
-            End::Aborted => (flags::DC, None),
+            End::Aborted => (client_left(open.http2), None),
             End::Reset => (flags::UC, None),
             End::LocalReply(reply) => {
                 let headers = vec![(b"content-type".to_vec(), b"text/plain".to_vec())];
@@ -256,14 +258,13 @@ impl Proxy for WasmProxy {
         match (&open.stream, end) {
             (None, _) => self.log_access(&open, response_flags, details),
             (Some(stream), End::Finished) => stream.finish(),
-            (Some(stream), End::Aborted) => stream.client_leaves(),
-            (Some(stream), End::Reset) => stream.reset(response_flags),
+            (Some(stream), End::Aborted | End::Reset) => stream.reset(response_flags),
             (Some(stream), End::LocalReply(reply)) => {
                 stream.local_reply(reply.status.0, response_flags, &reply.details);
             }
         }
         let status = open.response.as_ref().map(|(status, _)| *status);
-        self.own.ends(status, response_flags);
+        self.own.ends(status, end);
         self.trapped()
     }
 
@@ -320,6 +321,12 @@ impl Proxy for WasmProxy {
             .map(|line| line.message)
             .collect()
     }
+}
+
+/// The flag of a client that went away: HTTP/1 can only close its connection,
+/// HTTP/2 resets the stream.
+pub(crate) const fn client_left(http2: bool) -> i64 {
+    if http2 { flags::DR } else { flags::DC }
 }
 
 /// What a route's rewrite leaves of the request headers.

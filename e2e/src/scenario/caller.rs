@@ -31,6 +31,7 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 #[derive(Debug)]
 pub(super) struct Caller {
     connection: JoinHandle<()>,
+    http2: bool,
     request_body: Option<Sender<Bytes, io::Error>>,
     response: Option<JoinHandle<hyper::Result<Response<Incoming>>>>,
     /// Reads the response's body to its end.
@@ -94,6 +95,7 @@ impl Caller {
         };
         Ok(Self {
             connection,
+            http2: request.http2,
             request_body,
             response: Some(response),
             reading: None,
@@ -165,7 +167,10 @@ impl Drop for Caller {
         if let Some(reading) = &self.reading {
             reading.abort();
         }
-        self.connection.abort();
+        // HTTP/2 resets the stream, and then ends by itself.
+        if !self.http2 {
+            self.connection.abort();
+        }
     }
 }
 
