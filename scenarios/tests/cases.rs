@@ -107,3 +107,15 @@ fn a_page_that_differs_between_two_ways_is_told() -> Result<()> {
     ensure!(differing.unmet.len() == 2, "{:#?}", differing.unmet);
     Ok(())
 }
+
+#[test]
+fn the_example_of_the_documentation_is_as_it_says() -> Result<()> {
+    let readme = include_str!("../README.md");
+    let example = readme.split_once("```yaml\n").context("no example")?.1;
+    let example = example.split_once("```").context("no end of it")?.0;
+    let scenario = Scenario::parse(example)?;
+    let started = WasmProxy::start(Module::gatemeter()?, &scenario, Format::Text);
+    let outcome = run(&scenario, started, None)?;
+    ensure!(outcome.unmet.is_empty(), "{:#?}", outcome.unmet);
+    Ok(())
+}
