@@ -4,39 +4,40 @@
 #![no_main]
 
 use gatemeter_core::plugin_config::{OTHER_CACHE, PluginConfig};
-use gatemeter_core::signals::cache_status::{CacheResult, read};
+use gatemeter_core::signals::Room;
+use gatemeter_core::signals::cache_status::{CacheResult, Member, read};
+use gatemeter_fuzz::has_room;
 use libfuzzer_sys::fuzz_target;
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 fuzz_target!(|line: &[u8]| {
-    let mut found: Vec<(String, CacheResult)> = Vec::new();
-    let outcome = read(line, |name, result| found.push((name.to_owned(), result)));
-    match Parser::new(line).parse::<List>() {
-        Err(_) => {
-            assert!(outcome.is_err());
-            assert!(found.is_empty());
-        }
-        Ok(list) => {
-            assert!(outcome.is_ok());
-            let expected: Vec<_> = list.iter().filter_map(member).collect();
-            assert_eq!(found, expected);
-        }
-    }
+    let found = read(line, &mut Room::default());
+    let Ok(list) = Parser::new(line).parse::<List>() else {
+        assert!(found.is_err());
+        return;
+    };
+    let Ok(found) = found else {
+        assert!(!has_room(line), "refused, although well-formed and short");
+        return;
+    };
+    let expected: Vec<_> = list.iter().filter_map(member).collect();
+    assert_eq!(found, expected);
+
     let config = br#"{"service": "api", "cache": {"types": {"redis": "redis", "CDN": "cdn"}}}"#;
     let config = PluginConfig::parse(config).expect("a configuration");
-    for (name, _) in &found {
+    for Member { name, .. } in &found {
         assert!(
             name.bytes()
                 .all(|byte| byte == b' ' || byte.is_ascii_graphic())
         );
         let label = config.cache_type(name);
         assert!(["redis", "cdn", OTHER_CACHE].contains(&label));
-        assert_eq!(label == OTHER_CACHE, name != "redis" && name != "CDN");
+        assert_eq!(label == OTHER_CACHE, !["redis", "CDN"].contains(&&**name));
     }
 });
 
 /// RFC 9211 §2 on a list that is in memory as a whole.
-fn member(entry: &ListEntry) -> Option<(String, CacheResult)> {
+fn member(entry: &ListEntry) -> Option<Member<'_>> {
     let ListEntry::Item(Item { bare_item, params }) = entry else {
         return None;
     };
@@ -52,5 +53,6 @@ fn member(entry: &ListEntry) -> Option<(String, CacheResult)> {
         (false, None | Some("bypass" | "method")) => CacheResult::Neither,
         (false, Some(_)) => CacheResult::Miss,
     };
-    Some((name.to_owned(), result))
+    let name = name.into();
+    Some(Member { name, result })
 }

@@ -14,8 +14,9 @@ use gatemeter_core::host::{HostCall, Property};
 use gatemeter_core::path_label::{OVERFLOW, PathLabeller, RouteTable};
 use gatemeter_core::plugin_config::{OTHER_CACHE, PluginConfig};
 use gatemeter_core::recorder::{RESERVE, Recorder};
-use gatemeter_core::signals::Signal;
 use gatemeter_core::signals::cache_status::{self, CacheResult};
+use gatemeter_core::signals::pool;
+use gatemeter_core::signals::{Room, Signal};
 use gatemeter_core::stat_name;
 use gatemeter_fuzz::proxy::{Proxy, serialize};
 use libfuzzer_sys::fuzz_target;
@@ -386,14 +387,21 @@ impl Run {
 
     /// What a response says of caches is counted, each time it is read.
     fn expect_signals(&mut self, response: &[u8]) {
+        let mut room = Room::default();
         for (name, line) in HeaderMap::new(response) {
-            if name == Signal::CacheStatus.header().as_bytes() {
-                let (hits, misses) = (&mut self.hits, &mut self.misses);
-                let _ = cache_status::read(line, |_, result| match result {
-                    CacheResult::Hit => *hits += 1,
-                    CacheResult::Miss => *misses += 1,
-                    CacheResult::Neither => {}
-                });
+            match Signal::of_header(name) {
+                Some(Signal::CacheStatus) => {
+                    for member in cache_status::read(line, &mut room).unwrap_or_default() {
+                        match member.result {
+                            CacheResult::Hit => self.hits += 1,
+                            CacheResult::Miss => self.misses += 1,
+                            CacheResult::Neither => {}
+                        }
+                    }
+                }
+                // Only what it takes of the room matters here.
+                Some(Signal::DbPool) => drop(pool::read(line, &mut room)),
+                _ => {}
             }
         }
     }

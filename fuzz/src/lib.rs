@@ -14,3 +14,10 @@
 pub mod page;
 pub mod proxy;
 pub mod route;
+
+/// Whether a line of structured fields is so short that it has its
+/// [`Room`](gatemeter_core::signals::Room) for certain, whatever it says.
+pub fn has_room(line: &[u8]) -> bool {
+    let parts = line.iter().filter(|byte| b",;( ".contains(byte)).count();
+    line.len() <= 900 && parts < 60
+}
