@@ -190,6 +190,22 @@ mod tests {
     }
 
     #[test]
+    fn a_service_has_the_path_below_400_and_has_failed_from_500_on() {
+        for (code, has_path, failed) in [
+            ("100", true, false),
+            ("399", true, false),
+            ("400", false, false),
+            ("499", false, false),
+            ("500", false, true),
+            ("x", false, false),
+        ] {
+            let status = Status::new(code.as_bytes());
+            assert_eq!(status.is_below_400(), has_path, "{code}");
+            assert_eq!(status.is_server_error(), failed, "{code}");
+        }
+    }
+
+    #[test]
     fn a_client_that_went_away_is_known_by_the_flags_measured_on_envoy() {
         assert!(ResponseFlags(16_384).client_went_away());
         assert!(ResponseFlags(268_435_456).client_went_away());
@@ -202,6 +218,7 @@ mod tests {
         assert_eq!(name(0), None);
         assert_eq!(name(1 << 5 | 1 << 15), Some("UF"));
         assert_eq!(name(1 << 15), Some("URX"));
+        assert_eq!(name(1 << 23 | 1 << 15), Some("UPE"));
         assert_eq!(name(1 << 8), Some("NR"));
         assert_eq!(name(1 << 40), Some(OTHER));
     }

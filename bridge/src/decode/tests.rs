@@ -82,6 +82,7 @@ fn drops_and_counts_each_kind_of_bad_line_and_keeps_its_neighbours() {
             "http.good.downstream_rq_active: 8".to_owned(),
             DropReason::Duplicate,
         ),
+        (format!("{ticks}=good: 9"), DropReason::Duplicate),
     ] {
         let body = format!("http.good.downstream_rq_active: 7\n{line}\n{ticks}=good: 9\n");
         let answer = decode(body.as_bytes());

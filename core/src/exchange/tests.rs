@@ -368,10 +368,10 @@ fn signal_headers_of_a_request_count_nothing() {
     let mut service = Service::api();
     let mut exchange = service.start();
     let headers = [
+        ("cache-status", "redis; hit"),
         (":method", "GET"),
+        ("cache-status", "redis; fwd=miss, x; ="),
         (":path", "/a/7"),
-        ("cache-status", "redis; hit, x; ="),
-        ("cache-status", "redis; fwd=miss"),
         ("x-db-pool", "active=15, idle=25"),
     ];
     service.proxy.set_headers(Headers::Request, &headers);
