@@ -404,6 +404,30 @@ fn a_header_that_is_not_read_can_be_hidden_too() {
 }
 
 #[test]
+fn every_host_call_that_fails_is_counted_by_its_name() {
+    for call in [
+        HostCall::Clock,
+        HostCall::HeaderMap,
+        HostCall::Property,
+        HostCall::RemoveHeader,
+    ] {
+        let mut service = Service::new(r#"{"service": "api"}"#);
+        let mut exchange = service.start();
+        service.proxy.fail(call);
+        let headers = [(":status", "503"), ("x-db-pool", "active=1")];
+        service.respond(&mut exchange, &headers);
+        exchange.on_log(&mut service.recorder, &service.proxy);
+        service.proxy.heal();
+        service.end(exchange);
+        let name = format!(
+            "gatemeter_filter_errors_total.service=api.reason={}",
+            call.as_str()
+        );
+        assert!(service.stat(&name) > 0, "{name}");
+    }
+}
+
+#[test]
 fn an_exchange_that_outlives_its_root_is_still_counted_and_closed() {
     let mut service = Service::api();
     let mut exchange = service.start();

@@ -442,6 +442,17 @@ fn the_steady_state_makes_no_metric_call_between_ticks() {
 }
 
 #[test]
+fn an_idle_tick_sets_no_gauge_again() {
+    let proxy = FakeProxy::default();
+    let mut recorder = api(&proxy);
+    send(&mut recorder, &proxy, "GET", "/a", 200, 0);
+    recorder.tick(&proxy);
+    let before = proxy.calls(HostCall::RecordMetric);
+    recorder.tick(&proxy);
+    assert_eq!(proxy.calls(HostCall::RecordMetric), before);
+}
+
+#[test]
 fn signals_move_their_metrics_and_a_malformed_one_is_counted() {
     let proxy = FakeProxy::default();
     let mut recorder = recorder(
