@@ -12,7 +12,7 @@ moved on, the list has to follow. Before, the suites must pass as they are.
 Suites: core and bridge are the unit tests of these crates; host is the
 module on the wasmtime host, and takes a build of it for each mutation.
 
-Dependencies are built once, in the usual target folder. Exit status: 0 all
+Dependencies are built once, below target/mutants/ too. Exit status: 0 all
 caught, 1 one survived or could not be tried, 64 an unknown name.
 """
 
@@ -29,8 +29,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 TREE = TARGET / "mutants" / "tree"
-# The one build whose output would stand in the way of the real one.
-MODULES = TARGET / "mutants" / "module"
+# Its own: Cargo tells a copy of the workspace from the workspace by nothing, so in
+# one folder it would take what was built of a mutation for the real thing.
+BUILD = TARGET / "mutants" / "build"
 WASM = "wasm32-wasip1"
 # Of the bridge's what the arithmetic is; its other tests have sockets and time.
 BRIDGE_TESTS = ("decode", "exposition", "families")
@@ -135,10 +136,9 @@ def host() -> list[str]:
     """The module on the host; its cost is not looked at, so it is built quickly."""
     cargo(
         ["build", "--release", "--target", WASM, "-p", "gatemeter-filter"],
-        MODULES,
         {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"},
     )
-    module = MODULES / WASM / "release" / "gatemeter_filter.wasm"
+    module = BUILD / WASM / "release" / "gatemeter_filter.wasm"
     dist = TREE / "dist"
     dist.mkdir(exist_ok=True)
     shutil.copyfile(module, dist / "gatemeter_filter.wasm")
@@ -148,17 +148,17 @@ def host() -> list[str]:
 
 
 def test_binary(which: list[str]) -> Path:
-    lines = cargo(["test", "--no-run", "--message-format", "json", *which], TARGET).splitlines()
+    lines = cargo(["test", "--no-run", "--message-format", "json", *which]).splitlines()
     built = [json.loads(line) for line in lines if line.startswith("{")]
     [binary] = [b["executable"] for b in built if b.get("profile", {}).get("test")]
     return Path(binary)
 
 
-def cargo(arguments: list[str], target: Path, more: dict | None = None) -> str:
+def cargo(arguments: list[str], more: dict | None = None) -> str:
     environment = os.environ | {"CARGO_INCREMENTAL": "1"} | (more or {})
     # Cargo's own options come before those of what it runs.
     at = arguments.index("--") if "--" in arguments else len(arguments)
-    own = ["--locked", "--target-dir", str(target)]
+    own = ["--locked", "--target-dir", str(BUILD)]
     return run(["cargo", *arguments[:at], *own, *arguments[at:]], TREE, environment)
 
 
