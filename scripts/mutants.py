@@ -142,8 +142,7 @@ def host() -> list[str]:
     dist = TREE / "dist"
     dist.mkdir(exist_ok=True)
     shutil.copyfile(module, dist / "gatemeter_filter.wasm")
-    # As `make test` selects it: wasmtime is built with the same features then.
-    binary = test_binary(["--workspace", "--test", "filter"])
+    binary = test_binary(["-p", "gatemeter-host-tests", "--test", "filter"])
     return failures(binary, TREE / "host-tests", HOST_TESTS)
 
 
@@ -156,10 +155,8 @@ def test_binary(which: list[str]) -> Path:
 
 def cargo(arguments: list[str], more: dict | None = None) -> str:
     environment = os.environ | {"CARGO_INCREMENTAL": "1"} | (more or {})
-    # Cargo's own options come before those of what it runs.
-    at = arguments.index("--") if "--" in arguments else len(arguments)
     own = ["--locked", "--target-dir", str(BUILD)]
-    return run(["cargo", *arguments[:at], *own, *arguments[at:]], TREE, environment)
+    return run(["cargo", *arguments, *own], TREE, environment)
 
 
 def run(command: list[str], folder: Path, environment: dict | None = None) -> str:
