@@ -33,7 +33,7 @@ const ORIGINAL_PATH: &[u8] = b"x-envoy-original-path";
 
 /// Most headers of a map that are looked at; Envoy takes 100, unless it is
 /// told otherwise.
-const MAX_HEADERS: usize = 1000;
+const MAX_HEADERS: usize = 500;
 
 /// What is known of one exchange so far.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ mod template;
 
 use std::borrow::Cow;
 
-pub use rule::PathRule;
+pub use rule::{PathRule, RuleError};
 pub use template::{RouteTable, RouteTableError, Template, TemplateError};
 
 pub(crate) use target::Target;
@@ -45,11 +45,14 @@ pub const OVERFLOW: &str = "_OVERFLOW";
 pub const MAX_LOOKED_AT: usize = 1024;
 
 /// Most rules of one service.
-pub const MAX_RULES: usize = 16;
+pub const MAX_RULES: usize = 8;
+
+/// Most of them that are slow.
+pub const MAX_SLOW_RULES: usize = 2;
 
 /// Most bytes of a path that are looked at where there are rules, summed over
 /// them.
-const MAX_RULE_BYTES: usize = 4 * 1024;
+const MAX_RULE_BYTES: usize = 1536;
 
 /// What a path is to the metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,7 +13,9 @@ use serde_json::{Map, Value};
 
 use crate::buckets::{self, Buckets, BucketsError};
 use crate::labels::{Method, Status};
-use crate::path_label::{MAX_RULES, PathLabeller, PathRule, RouteTable, Template};
+use crate::path_label::{
+    MAX_RULES, MAX_SLOW_RULES, PathLabeller, PathRule, RouteTable, RuleError, Template,
+};
 use crate::recorder::request_name_fits;
 use crate::signals::Signal;
 use crate::stat_name::MAX_LENGTH;
@@ -330,9 +332,9 @@ impl Fields<'_> {
                 continue;
             };
             for (key, value) in rule {
-                if key != "match" && key != "replace" {
+                if !["match", "replace", "slow"].contains(&key.as_str()) {
                     let place = format!("{place}.{}", shown(key));
-                    self.refuse(&place, value, "only the keys match and replace");
+                    self.refuse(&place, value, "only the keys match, replace and slow");
                 }
             }
             let mut text = |key: &str| {
@@ -344,16 +346,43 @@ impl Fields<'_> {
                 text
             };
             let (pattern, replacement) = (text("match"), text("replace"));
-            if let (Some(pattern), Some(replacement)) = (pattern, replacement) {
-                match PathRule::try_new(pattern, replacement) {
+            let may_be_slow = match rule.get("slow") {
+                None => Some(false),
+                Some(Value::Bool(slow)) => Some(*slow),
+                Some(value) => {
+                    self.refuse(&format!("{place}.slow"), value, "true or false");
+                    None
+                }
+            };
+            if let (Some(pattern), Some(replacement), Some(may_be_slow)) =
+                (pattern, replacement, may_be_slow)
+            {
+                match PathRule::try_new(pattern, replacement, may_be_slow) {
                     Ok(rule) => rules.push(rule),
-                    Err(error) => self.problem(
-                        format!("{place}.match"),
-                        &Value::from(pattern),
-                        &format!("is refused: {error}; expected a regular expression as in the crate regex-lite"),
-                    ),
+                    Err(error) => {
+                        let accepted = match error {
+                            RuleError::Invalid(_) => {
+                                "a regular expression as in the crate regex-lite"
+                            }
+                            RuleError::Slow => {
+                                r#"characters, classes and repeats in a row, or "slow": true beside it"#
+                            }
+                        };
+                        self.problem(
+                            format!("{place}.match"),
+                            &Value::from(pattern),
+                            &format!("is refused: {error}; expected {accepted}"),
+                        );
+                    }
                 }
             }
+        }
+        let slow = rules.iter().filter(|rule| rule.is_slow()).count();
+        if slow > MAX_SLOW_RULES {
+            self.errors.push(ConfigError {
+                key: "path_rules".to_owned(),
+                problem: format!("has {slow} slow rules; expected at most {MAX_SLOW_RULES}"),
+            });
         }
         rules
     }

@@ -157,20 +157,26 @@ fn is_kept(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b':' | b'-' | b'_' | b'~' | b'*')
 }
 
+/// How many bytes a name has, without making it; see [`encode`].
+pub(crate) fn length(stat: &Stat, values: &[&str]) -> usize {
+    let labels = stat.labels.iter().zip(values).map(|(label, value)| {
+        let escaped = match *label {
+            LE => 0,
+            _ => value.bytes().filter(|byte| !is_kept(*byte)).count(),
+        };
+        2 + label.len() + value.len() + 2 * escaped
+    });
+    stat.name.len() + labels.sum::<usize>()
+}
+
 fn push_escaped(name: &mut String, value: &str) {
-    let mut rest = value;
-    // What is kept goes over in one piece: most values hold nothing else.
-    while let Some(at) = rest.bytes().position(|byte| !is_kept(byte)) {
-        let (kept, escaped) = rest.split_at_checked(at).unwrap_or((rest, ""));
-        name.push_str(kept);
-        let mut characters = escaped.chars();
-        let character = characters.next().unwrap_or_default();
-        for byte in character.encode_utf8(&mut [0; 4]).bytes() {
-            name.push_str(str::from_utf8(&percent(byte)).unwrap_or_default());
+    for byte in value.bytes() {
+        if is_kept(byte) {
+            name.push(char::from(byte));
+        } else {
+            name.extend(percent(byte).map(char::from));
         }
-        rest = characters.as_str();
     }
-    name.push_str(rest);
 }
 
 /// A byte as `%XX`, with upper-case digits (RFC 3986 §2.1).

@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
             "exclude" => exclude.extend(text.parse::<Template>()),
             "rule" => {
                 let (pattern, replacement) = text.split_once(" => ").unwrap_or((text, ""));
-                rules.extend(PathRule::try_new(pattern, replacement));
+                rules.extend(PathRule::try_new(pattern, replacement, true));
             }
             _ => return,
         }

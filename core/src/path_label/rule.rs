@@ -4,8 +4,9 @@
 //! not run in a general engine. One that is a plain row of characters, classes
 //! and repeats, as in `/\d+` or `/[0-9a-f]{8}-[0-9a-f]{4}`, becomes a
 //! [`Sequence`], which needs a few instructions for each byte. Alternatives,
-//! groups, captures and flags take the crate `regex-lite`: linear too, at two
-//! to three hundred times that, so those look at less of a path.
+//! groups, captures and flags take the crate `regex-lite`: linear too, at a
+//! hundred times that, so such a rule is taken only where the configuration
+//! says that it may be slow, and looks at less of a path.
 //!
 //! Both give the same text, where both give one; a property test compares them.
 
@@ -14,6 +15,7 @@ mod sequence;
 use std::borrow::Cow;
 
 use regex_lite::{Regex, RegexBuilder};
+use thiserror::Error;
 
 use super::printable;
 use sequence::Sequence;
@@ -29,9 +31,9 @@ const MAX_GENERAL: usize = 256;
 const MAX_COMPILED: usize = 256 * 1024;
 
 /// What all sequences may spend on one path, in bytes that are looked at: some
-/// seventy matches, or twice as many attempts that fail. A path that needs more, such
+/// fifty matches, or twice as many attempts that fail. A path that needs more, such
 /// as one of a thousand ids, is not one that a service has.
-const EFFORT: usize = 3 * 1024;
+const EFFORT: usize = 2 * 1024;
 
 /// What a match costs beside its bytes: the text is put together anew.
 const MATCH: usize = 32;
@@ -50,6 +52,17 @@ pub struct PathRule {
 enum Pattern {
     Sequence(Sequence),
     General(Regex),
+}
+
+/// Why a pattern is refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum RuleError {
+    /// It is no regular expression, or too large a one; what the crate says.
+    #[error("{0}")]
+    Invalid(String),
+    /// It needs the general engine, which was not asked for.
+    #[error("alternatives, groups, captures and flags are slow")]
+    Slow,
 }
 
 /// The path has more bytes, or more matches, than a rule looks at: it has no
@@ -87,20 +100,25 @@ impl PathRule {
     /// Unicode classes. `$1` and `$name` in the replacement are captures.
     ///
     /// # Errors
-    /// What the crate says of the pattern.
-    pub fn try_new(pattern: &str, replacement: &str) -> Result<Self, String> {
+    /// Where the pattern is wrong, or slow and `may_be_slow` is not said.
+    pub fn try_new(pattern: &str, replacement: &str, may_be_slow: bool) -> Result<Self, RuleError> {
         let general = RegexBuilder::new(pattern)
             .size_limit(MAX_COMPILED)
             .build()
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| RuleError::Invalid(error.to_string()))?;
         let pattern = match Sequence::parse(pattern) {
             Some(sequence) if !replacement.contains('$') => Pattern::Sequence(sequence),
-            _ => Pattern::General(general),
+            _ if may_be_slow => Pattern::General(general),
+            _ => return Err(RuleError::Slow),
         };
         Ok(Self {
             pattern,
             replacement: printable(replacement.as_bytes()),
         })
+    }
+
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self.pattern, Pattern::General(_))
     }
 
     /// The path with every match replaced; `None` where there is none.

@@ -140,6 +140,14 @@ fn each_error_names_the_key_the_value_and_what_is_accepted() {
             r#"path_rules[0].match: "(" is refused: found open group without closing ')'; expected a regular expression as in the crate regex-lite"#,
         ),
         (
+            r#"{"service": "api", "path_rules": [{"match": "a|b", "replace": ""}]}"#,
+            r#"path_rules[0].match: "a|b" is refused: alternatives, groups, captures and flags are slow; expected characters, classes and repeats in a row, or "slow": true beside it"#,
+        ),
+        (
+            r#"{"service": "api", "path_rules": [{"match": "a", "replace": "", "slow": 1}]}"#,
+            "path_rules[0].slow: 1; expected true or false",
+        ),
+        (
             r#"{"service": "api", "path_rules": [{"match": "a"}]}"#,
             "path_rules[0].replace: null; expected a string",
         ),

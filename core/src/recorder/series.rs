@@ -212,7 +212,7 @@ pub fn request_name_fits(
     let status = status.label();
     let longest = buckets.longest();
     let values = [service, method.as_str(), path, status.as_str(), longest];
-    stat_name::encode(&REQUEST_DURATION_BIN, &values).is_ok()
+    stat_name::length(&REQUEST_DURATION_BIN, &values) <= stat_name::MAX_LENGTH
 }
 
 #[cfg(test)]

@@ -32,17 +32,29 @@ pub struct Pool {
 /// room is too small for it.
 pub fn read(line: &[u8], room: &mut Room) -> Result<Pool, Malformed> {
     room.line(line)?;
-    let mut pool = Pool::default();
-    let pool_keys = Keys {
-        pool: &mut pool,
+    let mut found = Found::default();
+    let keys = Keys {
+        found: &mut found,
         room,
     };
-    Parser::new(line).parse_dictionary_with_visitor(pool_keys)?;
-    Ok(pool)
+    Parser::new(line).parse_dictionary_with_visitor(keys)?;
+    Ok(Pool {
+        active: found.active.transpose()?,
+        idle: found.idle.transpose()?,
+    })
+}
+
+/// What was said last of a key: RFC 9651 §4.2.2 lets a later one replace it.
+type Number = Option<Result<u64, Malformed>>;
+
+#[derive(Default)]
+struct Found {
+    active: Number,
+    idle: Number,
 }
 
 struct Keys<'p> {
-    pool: &'p mut Pool,
+    found: &'p mut Found,
     room: &'p mut Room,
 }
 
@@ -54,8 +66,8 @@ impl<'de> DictionaryVisitor<'de> for Keys<'_> {
         self.room.part()?;
         Ok(Entry {
             number: match key.as_str() {
-                "active" => Some(&mut self.pool.active),
-                "idle" => Some(&mut self.pool.idle),
+                "active" => Some(&mut self.found.active),
+                "idle" => Some(&mut self.found.idle),
                 _ => None,
             },
             room: self.room,
@@ -69,7 +81,7 @@ impl<'de> DictionaryVisitor<'de> for Keys<'_> {
 
 struct Entry<'p> {
     /// Where the number goes; `None` for a key that is of no interest.
-    number: Option<&'p mut Option<u64>>,
+    number: Option<&'p mut Number>,
     room: &'p mut Room,
 }
 
@@ -82,11 +94,12 @@ impl<'de> ItemVisitor<'de> for Entry<'_> {
         item: BareItemFromInput<'de>,
     ) -> Result<impl ParameterVisitor<'de, Out = ()>, Malformed> {
         if let Some(number) = self.number {
-            let BareItemFromInput::Integer(integer) = item else {
-                return Err(Malformed);
-            };
-            let integer = u64::try_from(i64::from(integer)).map_err(|_| Malformed)?;
-            *number = Some(integer);
+            *number = Some(match item {
+                BareItemFromInput::Integer(integer) => {
+                    u64::try_from(i64::from(integer)).map_err(|_| Malformed)
+                }
+                _ => Err(Malformed),
+            });
         }
         Ok(PassedBy(self.room))
     }
@@ -100,10 +113,10 @@ impl<'de> EntryVisitor<'de> for Entry<'_> {
     }
 
     fn inner_list(self) -> Result<impl InnerListVisitor<'de>, Malformed> {
-        match self.number {
-            Some(_) => Err(Malformed),
-            None => Ok(PassedBy(self.room)),
+        if let Some(number) = self.number {
+            *number = Some(Err(Malformed));
         }
+        Ok(PassedBy(self.room))
     }
 }
 
@@ -137,6 +150,14 @@ mod tests {
             })
         );
         assert_eq!(read(b""), Ok(Pool::default()));
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_key_counts() {
+        let active = |line: &[u8]| read(line).map(|pool| pool.active);
+        assert_eq!(active(b"active=1, active=2"), Ok(Some(2)));
+        assert_eq!(active(b"active=many, active=2"), Ok(Some(2)));
+        assert_eq!(active(b"active=2, active=(1)"), Err(Malformed));
     }
 
     #[test]

@@ -109,6 +109,7 @@ proptest! {
             .map(|(label, text)| if *label == LE { bound.as_str() } else { text.as_str() })
             .collect();
         let name = encode(stat, &values).unwrap();
+        prop_assert_eq!(length(stat, &values), name.len());
         let decoded = decode(&name).unwrap();
         prop_assert_eq!(decoded.stat, stat);
         prop_assert_eq!(decoded.values, values);

@@ -192,18 +192,21 @@ impl Sequence {
             return Some(from);
         }
         let rest = text.get(from..)?;
-        // At the end no second byte is asked for: `end` decides.
-        let ended = std::iter::once(&SECOND);
-        let classes = rest
-            .iter()
-            .filter_map(|byte| self.begin.get(usize::from(*byte)));
-        let mut before = 0;
-        let second = classes.chain(ended).position(|class| {
-            let begins = before & FIRST != 0 && class & SECOND != 0;
-            before = *class;
+        let is = |byte: u8, class: u8| match self.begin.get(usize::from(byte)) {
+            Some(classes) => classes & class != 0,
+            None => false,
+        };
+        let mut before = false;
+        let second = rest.iter().position(|byte| {
+            let begins = before && is(*byte, SECOND);
+            before = is(*byte, FIRST);
             begins
         });
-        second.map(|second| from + second - 1)
+        match second {
+            Some(second) => Some(from + second - 1),
+            // At the end no second byte is asked for: `end` decides.
+            None => before.then(|| text.len() - 1),
+        }
     }
 
     /// Where a match that begins here ends, or where it fails.
