@@ -327,6 +327,8 @@ fn what_the_proxy_refuses_is_pushed_by_the_next_tick_and_counted_as_an_error() {
             proxy.stat("http_request_duration_nanoseconds_sum.service=api.method=GET.path=/a"),
             Some(10)
         );
+        let bins = "http_request_duration_seconds_bin.service=api.";
+        assert_eq!(proxy.stats(bins).values().sum::<u64>(), 2);
         let errors = format!(
             "gatemeter_filter_errors_total.service=api.reason={}",
             call.as_str()
@@ -439,6 +441,19 @@ fn the_steady_state_makes_no_metric_call_between_ticks() {
         send(&mut recorder, &proxy, "GET", "/a", 200, 0);
     }
     assert_eq!(calls(&proxy), before);
+}
+
+#[test]
+fn a_stat_that_is_pushed_again_is_not_defined_again() {
+    let proxy = FakeProxy::default();
+    let mut recorder = api(&proxy);
+    let mut request_and_tick = || {
+        send(&mut recorder, &proxy, "GET", "/a", 200, 0);
+        recorder.tick(&proxy);
+        proxy.calls(HostCall::DefineMetric)
+    };
+    let before = request_and_tick();
+    assert_eq!(request_and_tick(), before);
 }
 
 #[test]
