@@ -52,7 +52,7 @@ bench: wasm ## Measure what a request costs Envoy, beside its own logger; prints
 
 .PHONY: budget
 budget: wasm ## Record what a request costs the module: host-tests/budget.json, docs/benchmarks.md
-	RECORD_BUDGET=1 cargo test --locked -p gatemeter-host-tests --test filter budget::
+	RECORD_BUDGET=1 cargo test --workspace --locked --test filter budget::
 
 .PHONY: lint
 lint: ## Check formatting, clippy, rustdoc, licences and sources
