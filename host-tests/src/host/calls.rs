@@ -16,8 +16,9 @@ pub mod service;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::context::After;
 use super::headers::HeaderMap;
-use super::state::{After, VmState};
+use super::state::VmState;
 use crate::abi::pairs::Pair;
 use crate::abi::{BufferType, MapType, Status};
 

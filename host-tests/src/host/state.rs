@@ -3,148 +3,27 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::calls::Calls;
+use super::context::{After, Context, Plugin, Tick};
 use super::cost::Cost;
 use super::exchange::Exchange;
 use super::flow::Half;
 use super::headers::HeaderMap;
 use super::network::Connection;
 use super::process::{LogLine, Process, Thread};
+use super::settings::{Restriction, VmSettings};
 use crate::abi::host::{ForeignFunction, Host, LocalResponse};
 use crate::abi::pairs::Pair;
 use crate::abi::{BufferType, LogLevel, MapType, MetricType, Status, StreamType};
 use crate::memory::{Layout, Lie, Observer};
 use crate::stats::MetricIds;
 
-/// What a virtual machine is called and given. Two plugins with the same
-/// settings and the same code share one in each thread (Envoy's `makeVmKey`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VmSettings {
-    /// The id under which virtual machines share data.
-    pub vm_id: String,
-    /// The configuration of the virtual machine.
-    pub vm_configuration: Vec<u8>,
-    /// Environment variables.
-    pub environment: Vec<(String, String)>,
-    /// The only host calls and callbacks that work, by their names in the ABI;
-    /// empty for all.
-    pub capabilities: BTreeSet<String>,
-}
-
-impl VmSettings {
-    /// Whether a capability may be used (`WasmBase::capabilityAllowed`).
-    #[must_use]
-    pub fn allows(&self, name: &str) -> bool {
-        self.capabilities.is_empty() || self.capabilities.contains(name)
-    }
-}
-
 /// What a WASI function answers that is no capability: `ENOTCAPABLE`.
 const NOT_CAPABLE: Status = Status(76);
-
-/// A plugin as its root context knows it. Two that are equal share one root
-/// context in a virtual machine (Envoy's `makePluginKey`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plugin {
-    /// Its name, which is that of its stats too.
-    pub name: String,
-    /// The id of its root context, for modules with several plugins.
-    pub root_id: String,
-    /// Its configuration.
-    pub configuration: Vec<u8>,
-}
-
-/// A root or stream context inside a virtual machine.
-#[derive(Debug, Default)]
-pub struct Context {
-    /// The root of a stream context; 0 for a root.
-    pub root: u32,
-    /// Whether the module has been told of it.
-    pub created: bool,
-    /// The exchange that the context sees: a stream always has one, a root
-    /// while it logs one.
-    pub exchange: Option<Box<Exchange>>,
-    /// The connection that the context of a network filter sees.
-    pub connection: Option<Connection>,
-    /// For a root: its plugin.
-    pub plugin: Option<Rc<Plugin>>,
-    /// For a root: its timer.
-    pub tick: Option<Tick>,
-    /// For a root: the open streams under it.
-    pub streams: u32,
-    /// For a root: how many places of the proxy send something to it. With
-    /// none it ends with its last stream.
-    pub holders: u32,
-    /// For a root: its done callback wants to be asked again.
-    pub done_pending: bool,
-}
-
-/// What a host call wants done when the callback that made it is over.
-#[derive(Debug)]
-pub enum After {
-    /// Delete a root that said that it is done.
-    DeleteRoot(u32),
-    /// Let a stream that was stopped go on.
-    Continue(u32, Half),
-    /// Answer in place of the service.
-    Reply(u32, LocalResponse),
-    /// Reset a stream.
-    Close(u32),
-    /// Let what a connection's client sent go on.
-    ContinueReading(u32),
-    /// Close a connection.
-    CloseConnection(u32),
-    /// Forget the answer to a call, as Envoy does before all else that the
-    /// callback of that answer asked for.
-    ForgetAnswer(u32),
-    /// Tell a root of a gRPC call that could not be made: its token, and why.
-    FailGrpc(u32, u32, &'static str),
-}
-
-/// A timer, in nanoseconds of the monotonic clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tick {
-    /// Time between two ticks.
-    pub period: u64,
-    /// When the next one is due.
-    pub due: u64,
-}
-
-/// The time in which a module may call few host functions only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restriction {
-    /// While it initialises.
-    Initializing,
-    /// While it allocates memory for the host.
-    Allocating,
-}
-
-impl Restriction {
-    fn allows(self, call: &str) -> bool {
-        match self {
-            // Envoy lists what is allowed, nearly all of WASI
-            // (proxy-wasm-cpp-host, `WasmBase::startVm`).
-            Self::Initializing => {
-                let refused = [
-                    "fd_close",
-                    "fd_read",
-                    "fd_seek",
-                    "path_open",
-                    "proc_exit",
-                    "sched_yield",
-                ];
-                call == "proxy_log" || !(call.starts_with("proxy_") || refused.contains(&call))
-            }
-            Self::Allocating => {
-                ["proxy_log", "fd_write", "clock_time_get", "poll_oneoff"].contains(&call)
-            }
-        }
-    }
-}
 
 /// The data of one virtual machine.
 #[derive(Debug)]

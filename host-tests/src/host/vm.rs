@@ -21,11 +21,13 @@ use std::rc::Rc;
 use thiserror::Error;
 use wasmtime::{Instance, Store, Val};
 
+use super::context::{After, Context, Plugin};
 use super::cost::Cost;
 use super::module::Module;
 use super::network::CloseType;
 use super::process::{Process, Thread};
-use super::state::{After, Context, Plugin, Restriction, VmSettings, VmState};
+use super::settings::{Restriction, VmSettings};
+use super::state::VmState;
 use crate::abi::callback::Callback;
 use crate::abi::exports::{Exports, layout};
 

@@ -16,7 +16,7 @@ use crate::abi::Status;
 use crate::host::cost::Cost;
 use crate::host::module::Module;
 use crate::host::process::{Injected, LogLine, Process, Thread};
-use crate::host::state::VmSettings;
+use crate::host::settings::VmSettings;
 use crate::host::vm::Trap;
 use crate::memory::Lie;
 use crate::stats::Stats;

@@ -12,10 +12,11 @@ use thiserror::Error;
 
 use super::failure::FailurePolicy;
 use super::plugin::Plugin;
+use crate::host::context::Plugin as RootPlugin;
 use crate::host::cost::Cost;
 use crate::host::module::Module;
 use crate::host::process::{LogLine, Process, Thread};
-use crate::host::state::{Plugin as RootPlugin, VmSettings};
+use crate::host::settings::VmSettings;
 use crate::host::vm::{Configured, Step, Trap, Vm};
 
 /// A plugin configuration as bytes: from text, or from a JSON value as Envoy

@@ -9,8 +9,8 @@ use crate::abi::callback::Callback;
 use crate::abi::pairs::Pair;
 use crate::abi::{MapType, Status};
 use crate::host::calls::{CallKind, GRPC_UNAVAILABLE, Received};
+use crate::host::context::After;
 use crate::host::headers::HeaderMap;
-use crate::host::state::After;
 
 /// What Envoy answers, in a cluster's place, when a call's time is up.
 const TIMED_OUT: &str = "upstream request timeout";

@@ -5,8 +5,8 @@
 
 use super::{Trap, Vm};
 use crate::abi::callback::Callback;
+use crate::host::context::Context;
 use crate::host::network::{CloseType, Connection, Direction};
-use crate::host::state::Context;
 
 impl Vm {
     /// Opens a connection context under `root`. The module hears of it with its

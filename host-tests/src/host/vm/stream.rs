@@ -4,10 +4,10 @@
 
 use super::{Trap, Vm, length};
 use crate::abi::callback::Callback;
+use crate::host::context::Context;
 use crate::host::exchange::Exchange;
 use crate::host::flow::{Action, Half, Stop};
 use crate::host::headers::HeaderMap;
-use crate::host::state::Context;
 
 impl Vm {
     /// Opens a stream context under `root`. The module hears of it with its
