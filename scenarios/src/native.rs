@@ -5,25 +5,26 @@
 //! here, in few lines; that both do the same is what running a scenario in two
 //! ways proves.
 
+mod host;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use gatemeter_bridge::exposition::Format;
-use gatemeter_core::catalog::StatKind;
 use gatemeter_core::exchange::{self, Exchange as Counted};
-use gatemeter_core::host::{self, Failed, HostCall, MetricId, Property};
+use gatemeter_core::host::Failed;
 use gatemeter_core::plugin_config::PluginConfig;
 use gatemeter_core::recorder::Recorder;
-use gatemeter_host_tests::Status as HostStatus;
-use gatemeter_host_tests::abi::{MapType, MetricType, pairs};
+use gatemeter_host_tests::abi::MapType;
 use gatemeter_host_tests::host::exchange::Exchange as Known;
 use gatemeter_host_tests::host::headers::HeaderMap;
 use gatemeter_host_tests::host::process::Process;
 use gatemeter_host_tests::scenario::flags;
 use gatemeter_host_tests::stats::MetricIds;
 
+use self::host::Host;
 use crate::expect::Got;
 use crate::page::{Clock, Page};
 use crate::proxy::{Proxy, RunError};
@@ -73,15 +74,6 @@ struct Open {
     /// None for the access logger.
     counted: Option<Counted>,
 }
-
-/// The host calls of one thread, and the exchange whose callback runs.
-struct Host {
-    process: Rc<RefCell<Process>>,
-    ids: Rc<RefCell<MetricIds>>,
-    exchange: RefCell<Known>,
-}
-
-const VM_ID: &[u8] = b"native";
 
 impl NativeProxy {
     /// A proxy with the configuration of `scenario`; its page is printed in
@@ -430,75 +422,5 @@ impl NativeProxy {
                 }
             }
         }
-    }
-}
-
-impl host::Stats for Host {
-    type Bytes = Vec<u8>;
-
-    fn define_metric(&self, kind: StatKind, name: &str) -> Result<MetricId, Failed> {
-        let kind = match kind {
-            StatKind::Counter => MetricType::Counter,
-            StatKind::Gauge => MetricType::Gauge,
-            StatKind::Histogram => MetricType::Histogram,
-        };
-        let stats = &mut self.process.borrow_mut().stats;
-        let id = stats.define(&mut self.ids.borrow_mut(), kind, name);
-        Ok(MetricId(id))
-    }
-
-    fn increment_metric(&self, MetricId(id): MetricId, by: i64) -> Result<(), Failed> {
-        let stats = &mut self.process.borrow_mut().stats;
-        let incremented = stats.increment(&self.ids.borrow(), id, by);
-        incremented.map_err(|_| Failed(HostCall::IncrementMetric))
-    }
-
-    fn record_metric(&self, MetricId(id): MetricId, value: u64) -> Result<(), Failed> {
-        let stats = &mut self.process.borrow_mut().stats;
-        let recorded = stats.record(&self.ids.borrow(), id, value);
-        recorded.map_err(|_| Failed(HostCall::RecordMetric))
-    }
-
-    fn shared_data(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, Failed> {
-        let process = self.process.borrow();
-        Ok(process.shared_data(VM_ID, key.as_bytes()).ok())
-    }
-
-    fn set_shared_data(&self, key: &str, value: &[u8], token: u32) -> Result<bool, Failed> {
-        let mut process = self.process.borrow_mut();
-        match process.set_shared_data(VM_ID, key.as_bytes(), value, token) {
-            Ok(()) => Ok(true),
-            Err(HostStatus::CAS_MISMATCH) => Ok(false),
-            Err(_) => Err(Failed(HostCall::SetSharedData)),
-        }
-    }
-}
-
-impl host::Stream for Host {
-    fn now(&self) -> Result<u64, Failed> {
-        Ok(self.process.borrow().monotonic())
-    }
-
-    fn headers(&self, which: host::Headers) -> Result<Vec<u8>, Failed> {
-        let map = match which {
-            host::Headers::Request => MapType::RequestHeaders,
-            host::Headers::Response => MapType::ResponseHeaders,
-        };
-        let exchange = self.exchange.borrow();
-        let headers = exchange.maps.get(map);
-        Ok(headers.map_or_else(Vec::new, |headers| pairs::serialize(headers.pairs())))
-    }
-
-    fn remove_response_header(&self, name: &str) -> Result<(), Failed> {
-        let mut exchange = self.exchange.borrow_mut();
-        if let Some(headers) = exchange.maps.get_mut(MapType::ResponseHeaders) {
-            headers.remove(name.as_bytes());
-        }
-        Ok(())
-    }
-
-    fn property(&self, property: Property) -> Result<Option<Vec<u8>>, Failed> {
-        let exchange = self.exchange.borrow();
-        Ok(exchange.attribute(property.path().as_bytes()).ok())
     }
 }
