@@ -8,7 +8,7 @@ CARGO_MUTANTS_VERSION := 27.1.0
 WASM_TARGET := wasm32-wasip1
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MODULE := $(TARGET_DIR)/$(WASM_TARGET)/release/gatemeter_filter.wasm
-FILTER_CRATES := -p gatemeter-core -p gatemeter-filter
+WASM_CRATES := -p gatemeter-core -p gatemeter-filter -p gatemeter-auth-module
 # No crate is published: the documentation is for those who read the source, so
 # it shows private items and may link to them.
 RUSTDOC_LINTS := -D warnings -A rustdoc::private-intra-doc-links
@@ -52,6 +52,7 @@ bench: wasm ## Measure what a request costs Envoy, beside its own logger; prints
 
 .PHONY: budget
 budget: wasm ## Record what a request costs the module: host-tests/budget.json, docs/benchmarks.md
+	@# The whole workspace: for one package wasmtime is built again, with other features.
 	RECORD_BUDGET=1 cargo test --workspace --locked --test filter budget::
 
 .PHONY: lint
@@ -59,7 +60,7 @@ lint: ## Check formatting, clippy, rustdoc, licences and sources
 	@scripts/tools.sh wasm
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --locked --target $(WASM_TARGET) $(FILTER_CRATES) -- -D warnings
+	cargo clippy --locked --target $(WASM_TARGET) $(WASM_CRATES) -- -D warnings
 	RUSTDOCFLAGS='$(RUSTDOC_LINTS)' cargo doc --workspace --no-deps --document-private-items --locked
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked --target-dir $(TARGET_DIR) -- -D warnings
