@@ -209,13 +209,7 @@ impl Stats {
     /// a wrong label is the usual reason.
     #[track_caller]
     pub fn assert_counter(&self, name: &str, expected: u64) {
-        let found = self.counter(name);
-        assert!(
-            found == Some(expected),
-            "counter {name} is {}, expected {expected}\n{}",
-            found.map_or_else(|| "not there".to_owned(), |value| value.to_string()),
-            self.near(name),
-        );
+        self.assert_value("counter", name, self.counter(name), expected);
     }
 
     /// Asserts that the gauge `name` has the value `expected`.
@@ -225,16 +219,20 @@ impl Stats {
     /// As [`Stats::assert_counter`].
     #[track_caller]
     pub fn assert_gauge(&self, name: &str, expected: u64) {
-        let found = self.gauge(name);
+        self.assert_value("gauge", name, self.gauge(name), expected);
+    }
+
+    #[track_caller]
+    fn assert_value(&self, kind: &str, name: &str, found: Option<u64>, expected: u64) {
         assert!(
             found == Some(expected),
-            "gauge {name} is {}, expected {expected}\n{}",
+            "{kind} {name} is {}, expected {expected}\n{}",
             found.map_or_else(|| "not there".to_owned(), |value| value.to_string()),
             self.near(name),
         );
     }
 
-    /// Asserts that no stat of that name exists, or that it is a zero.
+    /// Asserts that no counter of that name exists, or that it is a zero.
     ///
     /// # Panics
     ///

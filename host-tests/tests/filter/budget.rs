@@ -17,7 +17,7 @@ use crate::{envoy, envoy_with_routes};
 /// How to record what was measured.
 const COMMAND: &str = "make budget";
 
-/// Set by that command: the tests record and then compare.
+/// Set by that command: the test records and compares nothing.
 const RECORD: &str = "RECORD_BUDGET";
 
 /// A figure that falls by more than one part in so many is to be recorded.

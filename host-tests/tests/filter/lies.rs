@@ -161,17 +161,7 @@ fn lie_everywhere(call: &str, lies: &[Lie]) {
             );
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} problems in {runs} runs\n{}",
-        wrong.len(),
-        wrong
-            .iter()
-            .take(100)
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join("\n"),
-    );
+    recorded::assert_none(&wrong, runs);
 }
 
 #[test]

@@ -51,6 +51,18 @@ pub(crate) fn imports() -> Vec<String> {
         .collect()
 }
 
+/// Asserts that nothing went wrong in so many runs; shows the first of it.
+#[track_caller]
+pub(crate) fn assert_none(problems: &[String], runs: u32) {
+    let shown = &problems[..problems.len().min(100)];
+    assert!(
+        problems.is_empty(),
+        "{} problems in {runs} runs\n{}",
+        problems.len(),
+        shown.join("\n"),
+    );
+}
+
 /// Configures, runs traffic of every kind, ticks, reconfigures and drains.
 /// Before the drain the host is told `before_drain`.
 ///
