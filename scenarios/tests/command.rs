@@ -221,6 +221,7 @@ const FOREIGN: &str = r#"(module
   (data (i32.const 48) "my-exchanges")
   (data (i32.const 64) "5 sizes")
   (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
   (func (export "proxy_on_configure") (param i32 i32) (result i32)
     (drop (call $define (i32.const 0) (i32.const 32) (i32.const 12) (i32.const 0)))
     (drop (call $define (i32.const 1) (i32.const 48) (i32.const 12) (i32.const 4)))
