@@ -20,8 +20,7 @@ use crate::catalog::{BUCKET_BOUND, FILTER_INFO, SERIES_LIMIT};
 use crate::host::{Failed, HostCall, Stats};
 use crate::labels::{Method, Status};
 use crate::plugin_config::PluginConfig;
-use crate::signals::cache_status::{self, CacheResult};
-use crate::signals::{Malformed, Room, Signal, pool};
+use crate::signals::{Malformed, Room, Signal, cache_status, pool};
 
 pub use admission::RESERVE;
 pub(crate) use paths::{PathId, RequestPath};
@@ -210,10 +209,10 @@ impl Recorder {
         for member in cache_status::read(line, room)? {
             let cache_type = self.config.cache_type(&member.name);
             let index = self.scalars.cache_type(cache_type);
-            match member.result {
-                CacheResult::Hit => self.scalars.cache_hits.add(index),
-                CacheResult::Miss => self.scalars.cache_misses.add(index),
-                CacheResult::Neither => {}
+            if member.result.is_hit() {
+                self.scalars.cache_hits.add(index);
+            } else if member.result.is_miss() {
+                self.scalars.cache_misses.add(index);
             }
         }
         Ok(())

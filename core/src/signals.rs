@@ -4,10 +4,12 @@
 //! A value that does not parse is counted under the signal's name and nothing
 //! else is lost; no text of a header ever becomes a label.
 
+mod cache_result;
 pub mod cache_status;
 pub mod pool;
 mod room;
 
+pub use cache_result::CacheResult;
 pub use room::Room;
 
 /// A response header that is read, by the name that

@@ -4,8 +4,8 @@
 #![no_main]
 
 use gatemeter_core::plugin_config::{OTHER_CACHE, PluginConfig};
-use gatemeter_core::signals::Room;
-use gatemeter_core::signals::cache_status::{CacheResult, Member, read};
+use gatemeter_core::signals::cache_status::{Member, read};
+use gatemeter_core::signals::{CacheResult, Room};
 use gatemeter_fuzz::has_room;
 use libfuzzer_sys::fuzz_target;
 use sfv::{BareItem, Item, List, ListEntry, Parser};
@@ -48,10 +48,15 @@ fn member(entry: &ListEntry) -> Option<Member<'_>> {
     };
     let hit = params.get("hit").and_then(BareItem::as_boolean) == Some(true);
     let forwarded = params.get("fwd").and_then(BareItem::as_token);
+    let status = params.get("fwd-status").and_then(BareItem::as_integer);
+    let validated = status.is_some_and(|status| i64::from(status) == 304);
     let result = match (hit, forwarded.map(|reason| reason.as_str())) {
+        (true, Some("stale")) => CacheResult::Stale,
         (true, _) => CacheResult::Hit,
-        (false, None | Some("bypass" | "method")) => CacheResult::Neither,
+        (false, Some("stale")) if validated => CacheResult::Revalidated,
+        (false, Some("bypass" | "method")) => CacheResult::Bypass,
         (false, Some(_)) => CacheResult::Miss,
+        (false, None) => CacheResult::Other,
     };
     let name = name.into();
     Some(Member { name, result })

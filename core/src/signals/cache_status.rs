@@ -4,12 +4,21 @@
 //! Cache-Status: redis; hit, "edge, Paris"; fwd=uri-miss; stored
 //! ```
 //!
-//! A member with `hit` is a hit. A member with `fwd` (and no `hit`) that names
-//! a reason to go forward because the cache had no response to give is a miss.
-//! `fwd=bypass` and `fwd=method` say that the cache was not asked, a member
-//! with neither parameter says nothing: neither hit nor miss. Several members
-//! count one by one. A header that stands on several lines is read line by
-//! line, which RFC 9651 §3.1 allows a list to be split into.
+//! | Parameters                       | Result      |
+//! | -------------------------------- | ----------- |
+//! | `hit`                            | hit         |
+//! | `hit; fwd=stale`                 | stale       |
+//! | `fwd=stale; fwd-status=304`      | revalidated |
+//! | `fwd=bypass`, `fwd=method`       | bypass      |
+//! | any other `fwd`                  | miss        |
+//! | neither `hit` nor `fwd`          | other       |
+//!
+//! §2.2 lets `hit` and `fwd` not stand together; caches in use write `hit;
+//! fwd=stale` for a stale response that they gave. `ttl`, `stored`,
+//! `collapsed`, `key`, `detail` and unknown parameters change nothing. Several
+//! members count one by one. A header that stands on several lines is read
+//! line by line, which RFC 9651 §3.1 allows a list to be split into; a line
+//! that is malformed anywhere gives nothing (§4.2).
 
 use std::borrow::Cow;
 
@@ -17,18 +26,7 @@ use sfv::visitor::{EntryVisitor, InnerListVisitor, ItemVisitor, ListVisitor, Par
 use sfv::{BareItemFromInput, KeyRef, Parser};
 
 use super::room::PassedBy;
-use super::{Malformed, Room};
-
-/// What one cache did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheResult {
-    /// It gave the response.
-    Hit,
-    /// It had to go forward for the response.
-    Miss,
-    /// It was not asked, or does not say.
-    Neither,
-}
+use super::{CacheResult, Malformed, Room};
 
 /// One cache and what it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +110,7 @@ impl<'de> ItemVisitor<'de> for Entry<'_, 'de> {
             },
             hit: false,
             forwarded: None,
+            validated: false,
         })
     }
 }
@@ -120,7 +119,33 @@ struct Parameters<'m, 'de> {
     entry: Entry<'m, 'de>,
     name: Option<Cow<'de, str>>,
     hit: bool,
-    forwarded: Option<CacheResult>,
+    /// Why the cache went forward.
+    forwarded: Option<Reason>,
+    /// Whether the answer to that was 304.
+    validated: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// `bypass` or `method`: the cache was not to be asked.
+    NotAsked,
+    /// `stale`.
+    Stale,
+    /// That of §2.2 which is left, or one that is not known.
+    NothingToGive,
+}
+
+impl Parameters<'_, '_> {
+    fn result(&self) -> CacheResult {
+        match (self.hit, self.forwarded) {
+            (true, Some(Reason::Stale)) => CacheResult::Stale,
+            (true, _) => CacheResult::Hit,
+            (false, Some(Reason::Stale)) if self.validated => CacheResult::Revalidated,
+            (false, Some(Reason::NotAsked)) => CacheResult::Bypass,
+            (false, Some(_)) => CacheResult::Miss,
+            (false, None) => CacheResult::Other,
+        }
+    }
 }
 
 impl<'de> ParameterVisitor<'de> for Parameters<'_, 'de> {
@@ -138,11 +163,18 @@ impl<'de> ParameterVisitor<'de> for Parameters<'_, 'de> {
             "fwd" => {
                 self.forwarded = match value {
                     BareItemFromInput::Token(reason) => Some(match reason.as_str() {
-                        "bypass" | "method" => CacheResult::Neither,
-                        _ => CacheResult::Miss,
+                        "bypass" | "method" => Reason::NotAsked,
+                        "stale" => Reason::Stale,
+                        _ => Reason::NothingToGive,
                     }),
                     _ => None,
                 }
+            }
+            "fwd-status" => {
+                self.validated = matches!(
+                    value,
+                    BareItemFromInput::Integer(status) if i64::from(status) == 304
+                );
             }
             _ => {}
         }
@@ -150,11 +182,7 @@ impl<'de> ParameterVisitor<'de> for Parameters<'_, 'de> {
     }
 
     fn finish(self) -> Result<(), Malformed> {
-        let result = if self.hit {
-            CacheResult::Hit
-        } else {
-            self.forwarded.unwrap_or(CacheResult::Neither)
-        };
+        let result = self.result();
         if let Some(name) = self.name {
             self.entry.found.push(Member { name, result });
         }
@@ -186,16 +214,64 @@ mod tests {
         assert_eq!(one("ExampleCache; fwd=uri-miss"), CacheResult::Miss);
         assert_eq!(one("ExampleCache; fwd=uri-miss; stored"), CacheResult::Miss);
         assert_eq!(
-            one("ExampleCache; fwd=stale; fwd-status=304"),
+            one("ExampleCache; fwd=uri-miss; stored; collapsed"),
             CacheResult::Miss
         );
-        assert_eq!(one("ExampleCache; fwd=bypass"), CacheResult::Neither);
-        assert_eq!(one("ExampleCache; fwd=method"), CacheResult::Neither);
+        assert_eq!(
+            one("ExampleCache; fwd=stale; fwd-status=304"),
+            CacheResult::Revalidated
+        );
+        assert_eq!(one("ExampleCache; fwd=bypass"), CacheResult::Bypass);
+        assert_eq!(one("ExampleCache; fwd=method"), CacheResult::Bypass);
+        assert_eq!(
+            one("ExampleCache; fwd=miss; fwd-status=502"),
+            CacheResult::Miss
+        );
+        assert_eq!(one("ExampleCache; hit; detail=MEMORY"), CacheResult::Hit);
         assert_eq!(
             one(r#"ExampleCache; hit; detail="disk, slow""#),
             CacheResult::Hit
         );
-        assert_eq!(one("ExampleCache"), CacheResult::Neither);
+        assert_eq!(one("ExampleCache"), CacheResult::Other);
+        assert_eq!(
+            members(r#"OriginCache; hit; ttl=1100, "CDN Company Here"; hit; ttl=545"#).unwrap(),
+            [
+                ("OriginCache".to_owned(), CacheResult::Hit),
+                ("CDN Company Here".to_owned(), CacheResult::Hit),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_reason_to_go_forward_has_a_result() {
+        for (reason, result) in [
+            ("bypass", CacheResult::Bypass),
+            ("method", CacheResult::Bypass),
+            ("uri-miss", CacheResult::Miss),
+            ("vary-miss", CacheResult::Miss),
+            ("miss", CacheResult::Miss),
+            ("request", CacheResult::Miss),
+            ("stale", CacheResult::Miss),
+            ("partial", CacheResult::Miss),
+            ("of-tomorrow", CacheResult::Miss),
+            (r#""bypass""#, CacheResult::Other),
+        ] {
+            assert_eq!(one(&format!("c; fwd={reason}")), result, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_stale_response_counts_by_who_gave_the_content() {
+        assert_eq!(one("c; hit; fwd=stale"), CacheResult::Stale);
+        assert_eq!(one("c; fwd=stale; hit; ttl=-5"), CacheResult::Stale);
+        assert_eq!(one("c; hit; fwd=uri-miss"), CacheResult::Hit);
+        assert_eq!(
+            one("c; fwd-status=304; fwd=stale"),
+            CacheResult::Revalidated
+        );
+        assert_eq!(one("c; fwd=stale; fwd-status=200"), CacheResult::Miss);
+        assert_eq!(one("c; fwd=stale; fwd-status=304.0"), CacheResult::Miss);
+        assert_eq!(one("c; fwd=request; fwd-status=304"), CacheResult::Miss);
     }
 
     #[test]
@@ -216,14 +292,35 @@ mod tests {
     #[test]
     fn hit_false_is_no_hit_and_the_last_of_a_repeated_parameter_counts() {
         assert_eq!(one("c; hit=?0; fwd=miss"), CacheResult::Miss);
-        assert_eq!(one("c; hit; hit=?0"), CacheResult::Neither);
-        assert_eq!(one("c; hit; fwd=stale"), CacheResult::Hit);
+        assert_eq!(one("c; hit; hit=?0"), CacheResult::Other);
+        assert_eq!(one("c; hit=yes"), CacheResult::Other);
+        assert_eq!(one("c; fwd=bypass; fwd=miss"), CacheResult::Miss);
     }
 
     #[test]
     fn members_that_are_no_name_are_ignored() {
         assert_eq!(members("(a b); hit, 1; hit, c; hit").unwrap().len(), 1);
         assert_eq!(members("").unwrap(), []);
+    }
+
+    #[test]
+    fn a_list_may_stand_on_several_lines() {
+        let mut room = Room::default();
+        let lines = ["a; hit, b", r#""c;d"; fwd=miss"#];
+        let lines = lines.map(|line| read(line.as_bytes(), &mut room).unwrap());
+        let members: Vec<_> = lines
+            .iter()
+            .flatten()
+            .map(|m| (&*m.name, m.result))
+            .collect();
+        assert_eq!(
+            members,
+            [
+                ("a", CacheResult::Hit),
+                ("b", CacheResult::Other),
+                ("c;d", CacheResult::Miss),
+            ]
+        );
     }
 
     #[test]
@@ -260,6 +357,18 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(line: Vec<u8>) {
             let _ = read(&line, &mut Room::default());
+        }
+
+        #[test]
+        fn pieces_of_members_give_a_bounded_number_of_them(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec!["a", "\"b\"", "; hit", "; fwd=stale", ",", "(", ")"]),
+                0..200,
+            ),
+        ) {
+            let line = pieces.concat();
+            let members = read(line.as_bytes(), &mut Room::default()).unwrap_or_default();
+            prop_assert!(members.len() <= 64);
         }
     }
 }
