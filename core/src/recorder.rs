@@ -20,7 +20,7 @@ use crate::catalog::{BUCKET_BOUND, FILTER_INFO, SERIES_LIMIT};
 use crate::host::{Failed, HostCall, Stats};
 use crate::labels::{Method, Status};
 use crate::plugin_config::PluginConfig;
-use crate::signals::{Malformed, Room, Signal, cache_status, pool};
+use crate::signals::{Malformed, Room, Signal, cache_status, dictionary};
 
 pub use admission::RESERVE;
 pub(crate) use paths::{PathId, RequestPath};
@@ -219,11 +219,11 @@ impl Recorder {
     }
 
     fn pool(&mut self, line: &[u8], room: &mut Room) -> Result<(), Malformed> {
-        let pool = pool::read(line, room)?;
-        if let Some(active) = pool.active {
+        let pool = dictionary::read(line, &["active", "idle"], room)?;
+        if let Some(active) = pool.of(0) {
             self.scalars.db_active.set(active);
         }
-        if let Some(idle) = pool.idle {
+        if let Some(idle) = pool.of(1) {
             self.scalars.db_idle.set(idle);
         }
         Ok(())

@@ -6,7 +6,7 @@
 
 mod cache_result;
 pub mod cache_status;
-pub mod pool;
+pub mod dictionary;
 mod room;
 
 pub use cache_result::CacheResult;
