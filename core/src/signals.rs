@@ -6,6 +6,7 @@
 
 mod cache_result;
 pub mod cache_status;
+pub mod cache_words;
 pub mod dictionary;
 mod room;
 
