@@ -9,6 +9,7 @@ pub mod cache_status;
 pub mod cache_words;
 pub mod dictionary;
 mod room;
+pub mod server_timing;
 
 pub use cache_result::CacheResult;
 pub use room::Room;
