@@ -7,6 +7,7 @@
 mod cache_result;
 pub mod cache_status;
 pub mod cache_words;
+pub mod cmcd;
 pub mod dictionary;
 mod room;
 pub mod server_timing;
