@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cache::Cache;
 use crate::cli::Config;
 use crate::database::{Database, Location, UnsupportedScheme};
-use crate::service::{Resources, Service, router};
+use crate::service::{RateLimit, Resources, Service, TitleIndex, router};
 
 /// How long requests under way may take once the services have been told to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -121,6 +121,8 @@ impl Demo {
             let resources = Resources {
                 database: pool.clone(),
                 cache: Arc::clone(&cache),
+                titles: Arc::new(TitleIndex::default()),
+                logins: Arc::new(RateLimit::of_logins()),
                 uploads: Arc::from(uploads.as_path()),
                 stop: stop.clone(),
             };

@@ -1,9 +1,9 @@
 //! The cache that all services share: Redis where one is named, else a map in this process.
 //!
-//! A lookup always says what it did, in the words of RFC 9211 §2: the member's
-//! name is the kind of cache that was really asked (`redis` or `memory`), and it
-//! carries either `hit` or `fwd=miss`, never both. A Redis that does not answer
-//! is a miss with a `detail` (§2.8); the service goes on without it.
+//! A lookup always says what it did, as a member of `Cache-Status` (RFC 9211 §2)
+//! whose name is the kind of cache that was really asked, `redis` or `memory`. A
+//! Redis that does not answer is a miss with a `detail` (§2.8); the service goes
+//! on without it.
 //!
 //! Keys carry the identity of the database whose rows they hold, so entries
 //! outlive neither a throw-away database nor mix with another one's.
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderValue;
+use gatemeter_signals::Signals;
 use redis::AsyncCommands;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 
@@ -37,42 +37,6 @@ enum Store {
 struct Entry {
     value: String,
     expires: Instant,
-}
-
-/// What a lookup did: the one member of the `Cache-Status` header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CacheStatus {
-    cache: &'static str,
-    outcome: Outcome,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Hit,
-    Miss,
-    Unavailable,
-}
-
-impl CacheStatus {
-    /// The header's value.
-    pub(crate) fn header(self) -> HeaderValue {
-        HeaderValue::from_static(match (self.cache, self.outcome) {
-            ("redis", Outcome::Hit) => "redis; hit",
-            ("redis", Outcome::Miss) => "redis; fwd=miss",
-            ("redis", Outcome::Unavailable) => "redis; fwd=miss; detail=unavailable",
-            (_, Outcome::Hit) => "memory; hit",
-            (_, _) => "memory; fwd=miss",
-        })
-    }
-}
-
-/// A value and how it was come by.
-#[derive(Debug)]
-pub(crate) struct Cached {
-    /// What the lookup did.
-    pub(crate) status: CacheStatus,
-    /// `None`: there is no such thing, in the database neither.
-    pub(crate) value: Option<String>,
 }
 
 impl Cache {
@@ -112,39 +76,41 @@ impl Cache {
         }
     }
 
-    /// The value under `key`; where there is none, what `load` finds, which is then kept.
+    /// The value under `key`; where there is none, what `load` finds, which is
+    /// then kept. `None`: there is no such thing, in the database neither.
     ///
     /// # Errors
     ///
     /// Those of `load`; the cache itself never fails a request.
     pub(crate) async fn lookup<E, F>(
         &self,
+        signals: &Signals,
         key: &str,
         load: impl FnOnce() -> F,
-    ) -> Result<Cached, E>
+    ) -> Result<Option<String>, E>
     where
         F: Future<Output = Result<Option<String>, E>>,
     {
-        let found = self.get(key).await;
-        let (outcome, value) = match found {
-            Ok(Some(value)) => (Outcome::Hit, Some(value)),
+        let lookup = signals.cache(self.name());
+        match self.get(key).await {
+            Ok(Some(value)) => {
+                lookup.hit();
+                Ok(Some(value))
+            }
             Ok(None) => {
+                lookup.miss();
                 let loaded = load().await?;
                 if let Some(value) = &loaded {
                     self.put(key, value).await;
                 }
-                (Outcome::Miss, loaded)
+                Ok(loaded)
             }
             Err(error) => {
                 tracing::warn!(%error, "redis did not answer");
-                (Outcome::Unavailable, load().await?)
+                lookup.detail("unavailable").miss();
+                load().await
             }
-        };
-        let cache = self.name();
-        Ok(Cached {
-            status: CacheStatus { cache, outcome },
-            value,
-        })
+        }
     }
 
     /// Forgets `keys`. Where Redis does not answer, they go when their time is up.
@@ -224,9 +190,13 @@ mod tests {
 
     async fn look(cache: &Cache, key: &str, there: Option<&str>) -> (String, Option<String>) {
         let load = || async { Ok::<_, ()>(there.map(str::to_owned)) };
-        let cached = cache.lookup(key, load).await.unwrap();
-        let status = cached.status.header().to_str().unwrap().to_owned();
-        (status, cached.value)
+        let signals = Signals::new();
+        let value = cache.lookup(&signals, key, load).await.unwrap();
+        let headers = signals.headers();
+        let [("cache-status", status)] = headers.as_slice() else {
+            panic!("{headers:?}");
+        };
+        (status.clone(), value)
     }
 
     #[tokio::test]
@@ -234,15 +204,26 @@ mod tests {
         let cache = memory(Duration::from_secs(60)).await;
         let miss = look(&cache, "a", Some("first")).await;
         let hit = look(&cache, "a", Some("second")).await;
-        assert_eq!(miss, ("memory; fwd=miss".into(), Some("first".into())));
-        assert_eq!(hit, ("memory; hit".into(), Some("first".into())));
+        assert_eq!(miss, ("memory;fwd=miss".into(), Some("first".into())));
+        assert_eq!(hit, ("memory;hit".into(), Some("first".into())));
+    }
+
+    #[tokio::test]
+    async fn a_load_that_fails_was_a_miss_all_the_same() {
+        let cache = memory(Duration::from_secs(60)).await;
+        let signals = Signals::new();
+        let load = || async { Err::<Option<String>, _>("no database") };
+        let failed = cache.lookup(&signals, "a", load).await;
+        assert_eq!(failed, Err("no database"));
+        let said = [("cache-status", "memory;fwd=miss".to_owned())];
+        assert_eq!(signals.headers(), said);
     }
 
     #[tokio::test]
     async fn what_does_not_exist_is_not_kept() {
         let cache = memory(Duration::from_secs(60)).await;
         assert_eq!(look(&cache, "a", None).await.1, None);
-        assert_eq!(look(&cache, "a", Some("now")).await.0, "memory; fwd=miss");
+        assert_eq!(look(&cache, "a", Some("now")).await.0, "memory;fwd=miss");
     }
 
     #[tokio::test]
@@ -272,9 +253,9 @@ mod tests {
         for n in 0..=MEMORY_ENTRIES {
             look(&cache, &n.to_string(), Some("value")).await;
         }
-        assert_eq!(look(&cache, "0", None).await.0, "memory; hit");
+        assert_eq!(look(&cache, "0", None).await.0, "memory;hit");
         let last = MEMORY_ENTRIES.to_string();
-        assert_eq!(look(&cache, &last, None).await.0, "memory; fwd=miss");
+        assert_eq!(look(&cache, &last, None).await.0, "memory;fwd=miss");
     }
 
     #[tokio::test]

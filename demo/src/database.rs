@@ -4,7 +4,6 @@
 //! types are `BIGINT` and `TEXT` only). Each service has a pool of its own, as
 //! it would as a process of its own; tables and seed are the same for all.
 
-use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
+use gatemeter_signals::Pool;
 use sqlx::any::AnyPoolOptions;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Executor};
@@ -29,7 +29,7 @@ const LAST_WORDS: [&str; 8] = [
     "Harbour", "Winter", "Signal", "Garden", "River", "Letters", "Station", "Summer",
 ];
 
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     "CREATE TABLE IF NOT EXISTS demo_instance (id TEXT PRIMARY KEY)",
     "CREATE TABLE IF NOT EXISTS content (
         id BIGINT PRIMARY KEY,
@@ -52,6 +52,9 @@ const TABLES: [&str; 5] = [
         id TEXT PRIMARY KEY,
         bytes BIGINT NOT NULL,
         sha256 TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS upload_metadata (
+        id TEXT PRIMARY KEY,
+        metadata TEXT NOT NULL)",
 ];
 
 /// A URL that names no database this program can use.
@@ -126,21 +129,6 @@ impl Location {
 pub(crate) struct Database {
     pool: AnyPool,
     checked_out: Arc<AtomicU32>,
-}
-
-/// How a pool stands; displayed as the RFC 8941 dictionary of `X-Db-Pool`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PoolState {
-    /// Connections in the hands of a request.
-    pub(crate) active: u32,
-    /// Connections that are open and free.
-    pub(crate) idle: u32,
-}
-
-impl fmt::Display for PoolState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "active={}, idle={}", self.active, self.idle)
-    }
 }
 
 /// A connection in the hands of a request; active until it is dropped.
@@ -219,11 +207,11 @@ impl Database {
     }
 
     /// How the pool stands now.
-    pub(crate) fn state(&self) -> PoolState {
+    pub(crate) fn state(&self) -> Pool {
         let active = self.checked_out.load(Ordering::Relaxed);
-        PoolState {
-            active,
-            idle: self.pool.size().saturating_sub(active),
+        Pool {
+            active: active.into(),
+            idle: self.pool.size().saturating_sub(active).into(),
         }
     }
 
@@ -342,14 +330,15 @@ mod tests {
     async fn counts_a_connection_as_active_only_while_it_is_out() {
         let folder = tempfile::tempdir().unwrap();
         let (_, database) = open(folder.path()).await;
-        assert_eq!(database.state().to_string(), "active=0, idle=1");
+        let pool = |active, idle| Pool { active, idle };
+        assert_eq!(database.state(), pool(0, 1));
         let first = database.checkout().await.unwrap();
         let second = database.checkout().await.unwrap();
-        assert_eq!(database.state().to_string(), "active=2, idle=0");
+        assert_eq!(database.state(), pool(2, 0));
         drop(first);
-        assert_eq!(database.state().to_string(), "active=1, idle=1");
+        assert_eq!(database.state(), pool(1, 1));
         drop(second);
-        assert_eq!(database.state().to_string(), "active=0, idle=2");
+        assert_eq!(database.state(), pool(0, 2));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The four services of a small media gateway: api, discovery, playback and ingestion.
 //!
 //! They are the thing to measure: plain HTTP services which know nothing of
-//! metrics. What they do is real (a database behind a pool, a cache with a
-//! time to live, uploads on disk), and they say so in response headers that
-//! any service could send: `Cache-Status` (RFC 9211) and `X-Db-Pool` (an
-//! RFC 8941 dictionary).
+//! metrics. What they do is real (a database behind a pool, a cache with a time
+//! to live, a search by vectors, uploads on disk that are looked into), and they
+//! say so in response headers that any service could send, by way of the crate
+//! `gatemeter-signals`: `Cache-Status`, `Server-Timing`, `X-Db-Pool` and
+//! `X-Search-Results`.
 //!
 //! # Layout
 //!
@@ -13,7 +14,7 @@
 //! - `service`: which routes each service has, one file per service
 //! - `cache`: Redis, or a map in this process
 //! - `database`: SQLite, or PostgreSQL; the pool and what it says about itself
-//! - `reply`: errors and headers, the same for all four
+//! - `reply`: errors and cached values, the same for all four
 //!
 //! # Invariants
 //!

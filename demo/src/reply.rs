@@ -1,17 +1,9 @@
-//! What every service answers in the same way: errors as JSON, cached values with their header.
+//! What every service answers in the same way: errors and cached values, as JSON.
 
 use axum::Json;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-
-use crate::cache::Cached;
-
-/// RFC 9211's header. The `http` crate has no constant for it.
-pub(crate) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-
-/// The state of the service's pool, for the gateway only.
-pub(crate) const X_DB_POOL: HeaderName = HeaderName::from_static("x-db-pool");
 
 /// Why a request was not done; the client reads it as `{"error": "..."}`.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +14,8 @@ pub(crate) enum ApiError {
     Unauthorized,
     #[error("there is no {0}")]
     NotFound(String),
+    #[error("too many logins; try again in {seconds} s")]
+    RateLimited { seconds: u64 },
     #[error("the body is larger than {limit} bytes")]
     TooLarge { limit: u64 },
     #[error("uploads take {limit} bytes on disk already")]
@@ -55,10 +49,15 @@ impl From<serde_json::Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let mut retry_after = None;
         let status = match &self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::RateLimited { seconds } => {
+                retry_after = Some([(header::RETRY_AFTER, seconds.to_string())]);
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -68,17 +67,18 @@ impl IntoResponse for ApiError {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        (status, Json(json!({ "error": self.to_string() }))).into_response()
+        let body = Json(json!({ "error": self.to_string() }));
+        match retry_after {
+            Some(header) => (status, header, body).into_response(),
+            None => (status, body).into_response(),
+        }
     }
 }
 
 /// A cached JSON text as an answer; `what` names the thing in the 404 where there is none.
-pub(crate) fn cached_json(cached: Cached, what: impl Into<String>) -> Response {
-    let status = cached.status.header();
-    let mut response = match cached.value {
+pub(crate) fn cached_json(cached: Option<String>, what: impl Into<String>) -> Response {
+    match cached {
         Some(value) => ([(header::CONTENT_TYPE, "application/json")], value).into_response(),
         None => ApiError::NotFound(what.into()).into_response(),
-    };
-    response.headers_mut().insert(CACHE_STATUS, status);
-    response
+    }
 }

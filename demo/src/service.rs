@@ -1,9 +1,10 @@
 //! What the four services have in common, and the list of them.
 //!
-//! Every service has `GET /healthz`, answers `X-Db-Pool` on every response, and
-//! takes `?delay_ms=N` (at most 5000) on its own routes: the request then holds a
-//! connection of the pool for that long before it is handled, like one that runs
-//! a slow query. The routes themselves are in the service's own file.
+//! Every service has `GET /healthz`, says how its pool stands on every response,
+//! and takes `?delay_ms=N` (at most 5000) on its own routes: the request then
+//! holds a connection of the pool for that long before it is handled, like one
+//! that runs a slow query. The routes themselves are in the service's own file;
+//! what their handlers say in `Signals` the layer here puts into headers.
 
 use std::fmt;
 use std::path::Path;
@@ -12,23 +13,28 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Query, Request, State};
-use axum::http::HeaderValue;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use clap::ValueEnum;
+use gatemeter_signals::SignalsLayer;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{Cache, Cached};
+use crate::cache::Cache;
 use crate::database::Database;
-use crate::reply::{ApiError, X_DB_POOL};
+use crate::reply::ApiError;
 
 mod api;
 mod content;
 mod discovery;
 mod ingestion;
 mod playback;
+mod rate_limit;
+mod title_index;
+
+pub(crate) use rate_limit::RateLimit;
+pub(crate) use title_index::TitleIndex;
 
 /// The longest `delay_ms`.
 const MAX_DELAY_MS: u64 = 5_000;
@@ -69,6 +75,10 @@ pub(crate) struct Resources {
     pub(crate) database: Database,
     /// The cache, shared by all services.
     pub(crate) cache: Arc<Cache>,
+    /// The titles by what their text is like.
+    pub(crate) titles: Arc<TitleIndex>,
+    /// How often somebody may try to log in.
+    pub(crate) logins: Arc<RateLimit>,
     /// The folder for uploads.
     pub(crate) uploads: Arc<Path>,
     /// Says when streams and sockets have to end.
@@ -87,7 +97,7 @@ pub(crate) fn router(service: Service, resources: Resources) -> Router {
     routes
         .layer(from_fn_with_state(resources.clone(), delay))
         .route("/healthz", get(healthz))
-        .layer(from_fn_with_state(pool, say_pool_state))
+        .layer(SignalsLayer::new().pool(move || pool.state()))
         .with_state(resources)
 }
 
@@ -124,13 +134,4 @@ async fn delay(
         }
     }
     Ok(next.run(request).await)
-}
-
-async fn say_pool_state(State(pool): State<Database>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    // Digits and letters are always a header value.
-    if let Ok(value) = HeaderValue::try_from(pool.state().to_string()) {
-        response.headers_mut().insert(X_DB_POOL, value);
-    }
-    response
 }

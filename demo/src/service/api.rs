@@ -7,7 +7,7 @@
 //! | `PUT /api/content/:id` | 201 new, 200 changed; drops it from the cache |
 //! | `DELETE /api/content/:id` | 204; 404 |
 //! | `GET /api/content/:id/stream` | server-sent events; `?events=N&interval_ms=M` |
-//! | `POST /api/login` | 200, 401; the account is demo with the password demo |
+//! | `POST /api/login` | 200, 401; the account is demo with the password demo; 429 after twenty at once or more than ten a second |
 //! | `GET /api/slow` | 200 after `?ms=N`; holds no connection of the pool |
 //! | `ANY /api/status/:code` | that status, 200 to 599; a 3xx has a `Location` (`?location=`) |
 //! | `GET /ws/*` | WebSocket; echoes what it gets |
@@ -23,8 +23,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use futures_util::Stream;
+use gatemeter_signals::Signals;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -32,7 +33,7 @@ use tokio::time::Instant;
 
 use super::content::{self, Content};
 use super::{ApiError, Resources};
-use crate::reply::{CACHE_STATUS, cached_json};
+use crate::reply::cached_json;
 
 /// The longest `/api/slow`.
 const MAX_SLOW_MS: u64 = 10_000;
@@ -56,7 +57,10 @@ pub(super) fn routes() -> Router<Resources> {
         .route("/ws/{*channel}", get(socket))
 }
 
-async fn list(State(resources): State<Resources>) -> Result<Response, ApiError> {
+async fn list(
+    Extension(signals): Extension<Signals>,
+    State(resources): State<Resources>,
+) -> Result<Response, ApiError> {
     let load = || async {
         let mut connection = resources.database.checkout().await?;
         let rows: Vec<Content> = sqlx::query_as(
@@ -66,15 +70,19 @@ async fn list(State(resources): State<Resources>) -> Result<Response, ApiError> 
         .await?;
         Ok::<_, ApiError>(Some(serde_json::to_string(&rows)?))
     };
-    let cached = resources.cache.lookup(content::LIST_KEY, load).await?;
+    let cached = resources
+        .cache
+        .lookup(&signals, content::LIST_KEY, load)
+        .await?;
     Ok(cached_json(cached, "content"))
 }
 
 async fn show(
+    Extension(signals): Extension<Signals>,
     State(resources): State<Resources>,
     Path(id): Path<i64>,
 ) -> Result<Response, ApiError> {
-    let cached = content::lookup(&resources, &content::key(id), id).await?;
+    let cached = content::lookup(&resources, &signals, &content::key(id), id).await?;
     Ok(cached_json(cached, format!("content {id}")))
 }
 
@@ -172,6 +180,7 @@ struct StreamQuery {
 }
 
 async fn stream(
+    Extension(signals): Extension<Signals>,
     State(resources): State<Resources>,
     Path(id): Path<i64>,
     Query(query): Query<StreamQuery>,
@@ -183,17 +192,13 @@ async fn stream(
             "events={events} and interval_ms={interval}; expected events up to {MAX_EVENTS} and interval_ms from 1 to {MAX_INTERVAL_MS}"
         )));
     }
-    let cached = content::lookup(&resources, &content::key(id), id).await?;
-    let Some(value) = &cached.value else {
+    let cached = content::lookup(&resources, &signals, &content::key(id), id).await?;
+    let Some(value) = &cached else {
         return Ok(cached_json(cached, format!("content {id}")));
     };
     let title: Content = serde_json::from_str(value)?;
     let progress = progress(&resources, &title, events, Duration::from_millis(interval));
-    let mut response = Sse::new(progress).into_response();
-    response
-        .headers_mut()
-        .insert(CACHE_STATUS, cached.status.header());
-    Ok(response)
+    Ok(Sse::new(progress).into_response())
 }
 
 /// How far a viewer of `title` would be, told `events` times; ends early when the service stops.
@@ -240,6 +245,7 @@ async fn login(
     State(resources): State<Resources>,
     Json(credentials): Json<Credentials>,
 ) -> Result<Json<LoggedIn>, ApiError> {
+    resources.logins.take(Instant::now().into_std())?;
     let mut connection = resources.database.checkout().await?;
     let hash: Option<String> =
         sqlx::query_scalar("SELECT password_hash FROM account WHERE name = $1")

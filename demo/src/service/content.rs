@@ -1,10 +1,11 @@
 //! The catalogue's titles, as several services read them, and the cache keys that hold them.
 
+use gatemeter_signals::Signals;
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Row};
 
-use super::{Cached, Resources};
+use super::Resources;
 use crate::reply::ApiError;
 
 /// The key of the whole list.
@@ -41,7 +42,12 @@ pub(super) fn playback_key(id: i64) -> String {
 }
 
 /// Looks up the title `id` under `key`, then in the database.
-pub(super) async fn lookup(resources: &Resources, key: &str, id: i64) -> Result<Cached, ApiError> {
+pub(super) async fn lookup(
+    resources: &Resources,
+    signals: &Signals,
+    key: &str,
+    id: i64,
+) -> Result<Option<String>, ApiError> {
     let load = || async {
         let mut connection = resources.database.checkout().await?;
         let row: Option<Content> =
@@ -51,5 +57,5 @@ pub(super) async fn lookup(resources: &Resources, key: &str, id: i64) -> Result<
                 .await?;
         Ok(row.map(|row| serde_json::to_string(&row)).transpose()?)
     };
-    resources.cache.lookup(key, load).await
+    resources.cache.lookup(signals, key, load).await
 }

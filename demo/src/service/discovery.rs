@@ -2,14 +2,16 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /search?q=` | titles whose name or genre contains `q`, at most 20; may be none |
+//! | `GET /search?q=` | titles whose name and genre are written like `q`, the most alike first, at most 20; may be none |
 //! | `GET /recommendations/:user` | titles of the genres that the viewer watched; 404 for an unknown viewer |
 
-use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
+use gatemeter_signals::Signals;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::content::Content;
 use super::{ApiError, Resources};
@@ -17,6 +19,8 @@ use crate::reply::cached_json;
 
 /// The longest search text and viewer name, in bytes: they become cache keys.
 const MAX_TEXT_BYTES: usize = 100;
+/// The most titles that a search finds.
+const MAX_FOUND: usize = 20;
 
 pub(super) fn routes() -> Router<Resources> {
     Router::new()
@@ -30,40 +34,30 @@ struct SearchQuery {
 }
 
 async fn search(
+    Extension(signals): Extension<Signals>,
     State(resources): State<Resources>,
     Query(query): Query<SearchQuery>,
 ) -> Result<Response, ApiError> {
     let text = bounded("q", query.q.trim().to_lowercase())?;
     let load = || async {
-        let mut connection = resources.database.checkout().await?;
-        // `%`, `_` and the escape character stand for themselves.
-        let pattern: String = text
-            .chars()
-            .flat_map(|c| {
-                matches!(c, '%' | '_' | '!')
-                    .then_some('!')
-                    .into_iter()
-                    .chain([c])
-            })
-            .collect();
-        let found: Vec<Content> = sqlx::query_as(
-            "SELECT id, title, genre, duration_seconds FROM content
-             WHERE LOWER(title) LIKE $1 ESCAPE '!' OR genre LIKE $1 ESCAPE '!'
-             ORDER BY id LIMIT 20",
-        )
-        .bind(format!("%{pattern}%"))
-        .fetch_all(&mut *connection)
-        .await?;
+        let titles = resources.titles.current(&resources.database).await?;
+        let timer = signals.time("vectordb");
+        let found = titles.nearest(&text, MAX_FOUND);
+        timer.stop();
         Ok::<_, ApiError>(Some(serde_json::to_string(&found)?))
     };
-    let cached = resources
-        .cache
-        .lookup(&format!("search:{text}"), load)
-        .await?;
+    let key = format!("search:{text}");
+    let lookup = resources.cache.lookup(&signals, &key, load);
+    let cached = signals.timed("search", lookup).await?;
+    if let Some(value) = &cached {
+        let found: Vec<IgnoredAny> = serde_json::from_str(value)?;
+        signals.results(found.len());
+    }
     Ok(cached_json(cached, "result"))
 }
 
 async fn recommend(
+    Extension(signals): Extension<Signals>,
     State(resources): State<Resources>,
     Path(user): Path<String>,
 ) -> Result<Response, ApiError> {
@@ -93,10 +87,9 @@ async fn recommend(
         .await?;
         Ok(Some(serde_json::to_string(&titles)?))
     };
-    let cached = resources
-        .cache
-        .lookup(&format!("recommendations:{user}"), load)
-        .await?;
+    let key = format!("recommendations:{user}");
+    let lookup = resources.cache.lookup(&signals, &key, load);
+    let cached = signals.timed("recommend", lookup).await?;
     Ok(cached_json(cached, format!("viewer {user}")))
 }
 

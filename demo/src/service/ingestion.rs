@@ -1,9 +1,9 @@
-//! The ingestion service: uploads to disk, named by what is in them.
+//! The ingestion service: uploads to disk, named by what is in them, and looked into.
 //!
 //! | route | answer |
 //! |---|---|
 //! | `POST /ingest` | the body to disk; 201 with its id, 200 where it was there already; 413 over 16 MiB, 507 when the disk's share is used up |
-//! | `GET /ingest/:id` | size and SHA-256 of an upload, cached; 404 |
+//! | `GET /ingest/:id` | size, SHA-256 and metadata of an upload, cached; 404 |
 
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,8 +13,9 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use futures_util::StreamExt;
+use gatemeter_signals::Signals;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
@@ -23,6 +24,11 @@ use tokio::io::AsyncWriteExt;
 
 use super::{ApiError, Resources};
 use crate::reply::cached_json;
+
+mod metadata;
+mod movie;
+
+use metadata::Metadata;
 
 /// The largest upload.
 const MAX_UPLOAD_BYTES: u64 = 16 * 1024 * 1024;
@@ -47,6 +53,7 @@ struct Upload {
     id: String,
     bytes: i64,
     sha256: String,
+    metadata: Metadata,
 }
 
 impl FromRow<'_, AnyRow> for Upload {
@@ -55,18 +62,33 @@ impl FromRow<'_, AnyRow> for Upload {
             id: row.try_get("id")?,
             bytes: row.try_get("bytes")?,
             sha256: row.try_get("sha256")?,
+            metadata: serde_json::from_str(row.try_get("metadata")?)
+                .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
         })
     }
 }
 
-async fn upload(State(resources): State<Resources>, body: Body) -> Result<Response, ApiError> {
+async fn upload(
+    Extension(signals): Extension<Signals>,
+    State(resources): State<Resources>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    // From the body's first byte until the upload is in its place, or refused.
+    let _timer = signals.time("process");
     let part = Part::new(&resources.uploads);
     let (part, bytes, digest) = write(part, body).await?;
+    let path = part.path.clone();
+    let timer = signals.time("metadata");
+    let metadata = tokio::task::spawn_blocking(move || metadata::extract(&path))
+        .await
+        .map_err(|error| ApiError::Internal(Box::new(error)))??;
+    timer.stop();
     let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let upload = Upload {
         id: sha256.chars().take(ID_DIGITS).collect(),
         bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
         sha256,
+        metadata,
     };
     let mut connection = resources.database.checkout().await?;
     let new = sqlx::query(
@@ -79,6 +101,15 @@ async fn upload(State(resources): State<Resources>, body: Body) -> Result<Respon
     .await?
     .rows_affected()
         == 1;
+    if new {
+        sqlx::query(
+            "INSERT INTO upload_metadata (id, metadata) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(&upload.id)
+        .bind(serde_json::to_string(&upload.metadata)?)
+        .execute(&mut *connection)
+        .await?;
+    }
     drop(connection);
     if new {
         part.keep_as(&resources.uploads.join(&upload.id)).await?;
@@ -93,6 +124,7 @@ async fn upload(State(resources): State<Resources>, body: Body) -> Result<Respon
 }
 
 async fn show(
+    Extension(signals): Extension<Signals>,
     State(resources): State<Resources>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
@@ -103,16 +135,18 @@ async fn show(
     }
     let load = || async {
         let mut connection = resources.database.checkout().await?;
-        let row: Option<Upload> =
-            sqlx::query_as("SELECT id, bytes, sha256 FROM upload WHERE id = $1")
-                .bind(&id)
-                .fetch_optional(&mut *connection)
-                .await?;
+        let row: Option<Upload> = sqlx::query_as(
+            "SELECT u.id, u.bytes, u.sha256, COALESCE(m.metadata, '{}') AS metadata
+             FROM upload u LEFT JOIN upload_metadata m ON m.id = u.id WHERE u.id = $1",
+        )
+        .bind(&id)
+        .fetch_optional(&mut *connection)
+        .await?;
         Ok::<_, ApiError>(row.map(|row| serde_json::to_string(&row)).transpose()?)
     };
     let cached = resources
         .cache
-        .lookup(&format!("upload:{id}"), load)
+        .lookup(&signals, &format!("upload:{id}"), load)
         .await?;
     Ok(cached_json(cached, format!("upload {id}")))
 }

@@ -12,12 +12,13 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
+use gatemeter_signals::Signals;
 use serde::Deserialize;
 
 use super::content::{self, Content};
 use super::{ApiError, Resources};
-use crate::reply::{CACHE_STATUS, cached_json};
+use crate::reply::cached_json;
 
 /// How much of a title a segment covers.
 const SEGMENT_SECONDS: i64 = 6;
@@ -38,11 +39,12 @@ fn segments(title: &Content) -> i64 {
 }
 
 async fn manifest(
+    Extension(signals): Extension<Signals>,
     State(resources): State<Resources>,
     Path(id): Path<i64>,
 ) -> Result<Response, ApiError> {
-    let cached = content::lookup(&resources, &content::playback_key(id), id).await?;
-    let Some(value) = &cached.value else {
+    let cached = content::lookup(&resources, &signals, &content::playback_key(id), id).await?;
+    let Some(value) = &cached else {
         return Ok(cached_json(cached, format!("content {id}")));
     };
     let title: Content = serde_json::from_str(value)?;
@@ -54,41 +56,34 @@ async fn manifest(
         let _ = write!(playlist, "#EXTINF:{SEGMENT_SECONDS},\nsegments/{n}\n");
     }
     playlist.push_str("#EXT-X-ENDLIST\n");
-    let mut response = (
+    Ok((
         [(header::CONTENT_TYPE, "application/vnd.apple.mpegurl")],
         playlist,
     )
-        .into_response();
-    response
-        .headers_mut()
-        .insert(CACHE_STATUS, cached.status.header());
-    Ok(response)
+        .into_response())
 }
 
 async fn segment(
+    Extension(signals): Extension<Signals>,
     State(resources): State<Resources>,
     Path((id, n)): Path<(i64, i64)>,
 ) -> Result<Response, ApiError> {
-    let cached = content::lookup(&resources, &content::playback_key(id), id).await?;
-    let status = cached.status.header();
-    let Some(value) = &cached.value else {
+    let cached = content::lookup(&resources, &signals, &content::playback_key(id), id).await?;
+    let Some(value) = &cached else {
         return Ok(cached_json(cached, format!("content {id}")));
     };
     let title: Content = serde_json::from_str(value)?;
-    let mut response = if (0..segments(&title)).contains(&n) {
-        // Null packets of an MPEG transport stream (ISO 13818-1): sync byte, PID 0x1FFF.
-        let mut body = vec![0xff_u8; SEGMENT_BYTES];
-        for packet in body.chunks_mut(188) {
-            for (byte, value) in packet.iter_mut().zip([0x47, 0x1f, 0xff, 0x10]) {
-                *byte = value;
-            }
+    if !(0..segments(&title)).contains(&n) {
+        return Err(ApiError::NotFound(format!("segment {n}")));
+    }
+    // Null packets of an MPEG transport stream (ISO 13818-1): sync byte, PID 0x1FFF.
+    let mut body = vec![0xff_u8; SEGMENT_BYTES];
+    for packet in body.chunks_mut(188) {
+        for (byte, value) in packet.iter_mut().zip([0x47, 0x1f, 0xff, 0x10]) {
+            *byte = value;
         }
-        ([(header::CONTENT_TYPE, "video/mp2t")], body).into_response()
-    } else {
-        ApiError::NotFound(format!("segment {n}")).into_response()
-    };
-    response.headers_mut().insert(CACHE_STATUS, status);
-    Ok(response)
+    }
+    Ok(([(header::CONTENT_TYPE, "video/mp2t")], body).into_response())
 }
 
 #[derive(Deserialize)]
@@ -120,6 +115,7 @@ impl EventKind {
 }
 
 async fn record_event(
+    Extension(signals): Extension<Signals>,
     State(resources): State<Resources>,
     Path(id): Path<i64>,
     Json(event): Json<PlayerEvent>,
@@ -129,9 +125,8 @@ async fn record_event(
             "expected a viewer of 1 to {MAX_VIEWER_BYTES} bytes and a position_ms from 0"
         )));
     }
-    let cached = content::lookup(&resources, &content::playback_key(id), id).await?;
-    let status = cached.status.header();
-    if cached.value.is_none() {
+    let cached = content::lookup(&resources, &signals, &content::playback_key(id), id).await?;
+    if cached.is_none() {
         return Ok(cached_json(cached, format!("content {id}")));
     }
     let mut connection = resources.database.checkout().await?;
@@ -147,5 +142,5 @@ async fn record_event(
     .bind(event.position_ms)
     .execute(&mut *connection)
     .await?;
-    Ok((StatusCode::ACCEPTED, [(CACHE_STATUS, status)]).into_response())
+    Ok(StatusCode::ACCEPTED.into_response())
 }

@@ -1,126 +1,18 @@
 //! The services in this process, on free ports, as a client sees them.
 
-use std::net::SocketAddr;
+mod running;
+/// What they say of their work in response headers.
+mod signals;
+
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use gatemeter_demo::{Config, Demo, Service};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use http_body_util::Full;
+use hyper::{Method, Request, StatusCode};
 use tokio_tungstenite::tungstenite::Message;
 
-/// How long anything in these tests may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// All four services, serving in a task until `stop`.
-struct Running {
-    addresses: Vec<(Service, SocketAddr)>,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<anyhow::Result<()>>,
-}
-
-impl Running {
-    async fn start() -> Self {
-        let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let demo = Demo::start(Config {
-            listen: Service::ALL.map(|service| (service, any_port)).to_vec(),
-            database_url: None,
-            redis_url: None,
-            db_connections: 4,
-            cache_ttl: Duration::from_secs(60),
-        })
-        .await
-        .unwrap();
-        let addresses = demo.addresses().to_vec();
-        let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(demo.serve_until(async {
-            let _ = stopped.await;
-        }));
-        Self {
-            addresses,
-            stop,
-            serving,
-        }
-    }
-
-    fn address(&self, service: Service) -> SocketAddr {
-        let found = self.addresses.iter().find(|(known, _)| *known == service);
-        found.unwrap().1
-    }
-
-    async fn send(&self, service: Service, method: Method, path: &str, body: &str) -> Answer {
-        let json = if body.starts_with('{') {
-            "application/json"
-        } else {
-            "application/octet-stream"
-        };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "demo")
-            .header("content-type", json)
-            .body(Full::new(Bytes::from(body.to_owned())))
-            .unwrap();
-        let response = open(self.address(service), request).await;
-        Answer::read(response).await
-    }
-
-    async fn get(&self, service: Service, path: &str) -> Answer {
-        self.send(service, Method::GET, path, "").await
-    }
-
-    /// Stops the services; fails where that takes longer than the grace they give.
-    async fn stop(self) -> anyhow::Result<()> {
-        self.stop.send(()).unwrap();
-        tokio::time::timeout(PATIENCE, self.serving)
-            .await
-            .expect("the services did not stop")
-            .unwrap()
-    }
-}
-
-async fn open(
-    address: SocketAddr,
-    request: Request<Full<Bytes>>,
-) -> Response<hyper::body::Incoming> {
-    let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    let response = tokio::time::timeout(PATIENCE, sender.send_request(request));
-    response.await.expect("no answer").unwrap()
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: hyper::HeaderMap,
-    body: Bytes,
-}
-
-impl Answer {
-    async fn read(response: Response<hyper::body::Incoming>) -> Self {
-        let (head, body) = response.into_parts();
-        Self {
-            status: head.status,
-            headers: head.headers,
-            body: body.collect().await.unwrap().to_bytes(),
-        }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-}
+use running::{Answer, PATIENCE, Running, open};
 
 #[tokio::test]
 async fn each_service_says_what_its_cache_and_its_pool_did() {
@@ -143,10 +35,10 @@ async fn each_service_says_what_its_cache_and_its_pool_did() {
         assert_eq!(first.status, StatusCode::OK, "{path}: {}", first.text());
         assert_eq!(
             first.header("cache-status"),
-            Some("memory; fwd=miss"),
+            Some("memory;fwd=miss"),
             "{path}"
         );
-        assert_eq!(second.header("cache-status"), Some("memory; hit"), "{path}");
+        assert_eq!(second.header("cache-status"), Some("memory;hit"), "{path}");
         assert_eq!(first.body, second.body, "{path}");
         // The pool may have opened a second one while the first was on its way back.
         let pool = second.header("x-db-pool").unwrap();
@@ -190,7 +82,7 @@ async fn a_changed_title_is_not_served_from_the_cache() {
     let path = "/api/content/500";
     let missing = demo.get(Service::Api, path).await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
-    assert_eq!(missing.header("cache-status"), Some("memory; fwd=miss"));
+    assert_eq!(missing.header("cache-status"), Some("memory;fwd=miss"));
 
     let title = r#"{"title":"Late News","genre":"news","duration_seconds":60}"#;
     let put = demo.send(Service::Api, Method::PUT, path, title).await;
@@ -274,7 +166,7 @@ async fn an_event_stream_tells_each_event_and_ends() {
         .get(Service::Api, "/api/content/3/stream?events=4&interval_ms=5")
         .await;
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
-    assert_eq!(answer.header("cache-status"), Some("memory; fwd=miss"));
+    assert_eq!(answer.header("cache-status"), Some("memory;fwd=miss"));
     assert_eq!(answer.text().matches("event: progress").count(), 4);
     assert!(answer.text().contains("id: 3"), "{}", answer.text());
     let missing = demo.get(Service::Api, "/api/content/9999/stream").await;
@@ -343,7 +235,7 @@ async fn serves_the_segments_that_the_manifest_names_and_no_other() {
     let path = format!("/playback/1/segments/{last}");
     let segment = demo.get(Service::Playback, &path).await;
     assert_eq!(segment.status, StatusCode::OK);
-    assert_eq!(segment.header("cache-status"), Some("memory; hit"));
+    assert_eq!(segment.header("cache-status"), Some("memory;hit"));
     assert_eq!(segment.body.len(), 65_536);
     let path = format!("/playback/1/segments/{}", last + 1);
     assert_eq!(demo.get(Service::Playback, &path).await.status, 404);
