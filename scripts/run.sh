@@ -5,6 +5,8 @@
 #
 # REDIS_URL and DATABASE_URL are handed to the demo. Without REDIS_URL a Redis
 # of our own is started where redis-server is found (PATH or .tools/bin).
+# The demo's clients and players send 20 requests/s; with TRAFFIC=off only a
+# first round, of some 150.
 #
 # Exit status: 0 stopped as asked, 1 something could not be started or died.
 set -euo pipefail
@@ -159,7 +161,7 @@ asked_to_stop() {
 trap stop_all EXIT
 trap asked_to_stop INT TERM HUP
 
-# --- what is ready, what is sent --------------------------------------------
+# --- what is ready ----------------------------------------------------------
 
 answers() { curl -sf -o /dev/null --max-time 2 "$1"; }
 
@@ -170,48 +172,6 @@ redis_listens() { [[ -S $folder/redis.sock ]]; }
 # program NAME: its path, from .tools/bin or from the PATH.
 program() {
   if [[ -x .tools/bin/$1 ]]; then echo ".tools/bin/$1"; else command -v "$1"; fi
-}
-
-# request PORT PATH [CURL OPTION]...
-request() {
-  local url=http://localhost:$1$2
-  shift 2
-  # A status is not an error here; an Envoy that does not answer is.
-  curl -s -o /dev/null --max-time 5 "$@" "$url" || say "no answer from $url" >&2
-}
-
-# A little of everything: hits and misses of the cache, logins, errors, on all four.
-send_traffic() {
-  local json=(-H 'content-type: application/json') n
-  for n in 1 2 3 1 2 3 1 2; do
-    request 8080 "/api/content/$n"
-    request 8081 "/recommendations/$n"
-    request 8082 "/playback/$n/manifest"
-  done
-  request 8080 /api/content
-  request 8080 /api/content
-  request 8080 /api/content/100000
-  request 8080 /api/content/200 -X PUT "${json[@]}" -d '{"title":"New","genre":"drama","duration_seconds":60}'
-  request 8080 /api/content/200 -X DELETE
-  request 8080 '/api/content/3/stream?events=3&interval_ms=20'
-  request 8080 /api/login "${json[@]}" -d '{"user":"demo","password":"demo"}'
-  request 8080 /api/login "${json[@]}" -d '{"user":"demo","password":"guess"}'
-  request 8080 /api/status/429
-  request 8080 /api/status/500
-  request 8080 '/api/slow?ms=120'
-  request 8081 '/search?q=winter'
-  request 8081 '/search?q=winter'
-  request 8081 '/search?q=nothing+like+it'
-  request 8082 /playback/7/segments/0
-  request 8082 /playback/100000/manifest
-  request 8082 /playback/7/events "${json[@]}" -d '{"viewer":"ann","kind":"start","position_ms":0}'
-  request 8082 /playback/7/events "${json[@]}" -d '{"viewer":"ann","kind":"buffer","position_ms":4000}'
-  request 8083 /ingest --data-binary @prometheus.yml
-  local upload
-  upload=$(sha256sum prometheus.yml | cut -c 1-24)
-  request 8083 "/ingest/$upload"
-  request 8083 "/ingest/$upload"
-  request 8083 /ingest/000000000000000000000000
 }
 
 # How many targets Prometheus has seen up.
@@ -254,12 +214,18 @@ wait_until envoy answers http://127.0.0.1:9901/ready
 wait_until bridge answers http://127.0.0.1:9464/-/ready
 wait_until envoy answers http://localhost:8080/metrics
 first_scrape=$(since "$started")
-send_traffic
+# A little of everything, so that the first page has it all; then more of it, so
+# that graphs have something to show.
+interruptible "$release/gatemeter-demo" traffic --rounds 1 --requests-per-second 400 \
+  >"$folder/first-round.log" 2>&1 || say "the first round failed: $(tail -n 1 "$folder/first-round.log")" >&2
+[[ ${TRAFFIC:-on} == off ]] || start traffic "$release/gatemeter-demo" traffic
 [[ -z $prometheus ]] || wait_until prometheus answers http://localhost:9090/-/ready
 check_alive
 running=1
 
 if [[ -n ${REDIS_URL:-} ]]; then cache=redis; else cache=memory; fi
+traffic="20 requests/s; TRAFFIC=off make run does without"
+[[ ${TRAFFIC:-on} != off ]] || traffic="off"
 prometheus_at=http://localhost:9090
 [[ -n $prometheus ]] || prometheus_at="not running: no Prometheus on the PATH, no Debian to take it from"
 cat <<TEXT
@@ -275,6 +241,7 @@ cat <<TEXT
   Prometheus  $prometheus_at
   cache       cache_type="$cache"
   logs        $folder
+  traffic     $traffic
 
   Try:  curl -s localhost:8080/metrics
         curl -s localhost:9090/api/v1/query -d 'query=sum by (job) (http_requests_total)'

@@ -1,4 +1,5 @@
-//! The command line of `gatemeter-demo`, and what the program needs of it.
+//! The command line of `gatemeter-demo`, and what the program needs of it: to
+//! serve, or with the subcommand `traffic` to send requests.
 //!
 //! Flags win over environment variables. Addresses with port 0 are accepted;
 //! the real ones are printed.
@@ -6,14 +7,23 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 
 use crate::service::Service;
+use crate::traffic::Traffic;
 
 /// The four demo services of a media gateway (api, discovery, playback, ingestion).
 #[derive(Debug, Parser)]
-#[command(name = "gatemeter-demo", version)]
+#[command(
+    name = "gatemeter-demo",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
+    /// Something else than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Serve only this one; may be repeated. All four without it.
     #[arg(long = "service", value_name = "NAME", value_enum)]
     pub services: Vec<Service>,
@@ -49,6 +59,64 @@ pub struct Cli {
     /// How long the cache keeps an entry, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub cache_ttl_seconds: u64,
+}
+
+/// What the program does instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Send requests to the services, as clients and players would, until stopped.
+    Traffic(TrafficCli),
+}
+
+/// The command line of `gatemeter-demo traffic`.
+#[derive(Debug, Args)]
+pub struct TrafficCli {
+    /// Where the api service is, or what stands before it; loopback only, as all four.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = loopback)]
+    pub api: SocketAddr,
+
+    /// Where the discovery service is.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", value_parser = loopback)]
+    pub discovery: SocketAddr,
+
+    /// Where the playback service is.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082", value_parser = loopback)]
+    pub playback: SocketAddr,
+
+    /// Where the ingestion service is.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8083", value_parser = loopback)]
+    pub ingestion: SocketAddr,
+
+    /// The most requests a second, over all services; bursts of logins come on top.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=400))]
+    pub requests_per_second: u32,
+
+    /// End after so many rounds, with status 1 where an answer was missing.
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<u64>,
+}
+
+/// An address of this machine: the traffic is for trying things out, not for load.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "expected an address and a port, such as 127.0.0.1:8080".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("expected an address of the loopback interface".to_owned())
+    }
+}
+
+impl From<TrafficCli> for Traffic {
+    fn from(cli: TrafficCli) -> Self {
+        let addresses = [cli.api, cli.discovery, cli.playback, cli.ingestion];
+        Self {
+            services: Service::ALL.into_iter().zip(addresses).collect(),
+            requests_per_second: cli.requests_per_second,
+            rounds: cli.rounds,
+        }
+    }
 }
 
 /// What [`crate::Demo::start`] needs to know.
@@ -146,6 +214,32 @@ mod tests {
             error.contains("api, discovery, playback, ingestion"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn sends_traffic_to_loopback_only() {
+        let parse = |arguments: &[&str]| {
+            Cli::try_parse_from([&["gatemeter-demo", "traffic"], arguments].concat())
+        };
+        let Some(Command::Traffic(traffic)) = parse(&[]).unwrap().command else {
+            panic!("no traffic");
+        };
+        let services = Traffic::from(traffic).services;
+        let shipped = [8080, 8081, 8082, 8083].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        assert_eq!(
+            services.iter().map(|(_, at)| *at).collect::<Vec<_>>(),
+            shipped
+        );
+        for elsewhere in [
+            "192.0.2.1:80",
+            "0.0.0.0:80",
+            "[2001:db8::1]:80",
+            "example.org:80",
+        ] {
+            let error = parse(&["--playback", elsewhere]).unwrap_err().to_string();
+            assert!(error.contains(elsewhere), "{error}");
+        }
+        assert!(parse(&["--requests-per-second", "401"]).is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! - `cache`: Redis, or a map in this process
 //! - `database`: SQLite, or PostgreSQL; the pool and what it says about itself
 //! - `reply`: errors and cached values, the same for all four
+//! - [`traffic`]: requests to all four, as clients and players would send them
 //!
 //! # Invariants
 //!
@@ -29,8 +30,10 @@ pub mod cli;
 mod database;
 mod reply;
 mod service;
+pub mod traffic;
 
 pub use app::{Demo, StartError};
 pub use cli::Config;
 pub use database::UnsupportedScheme;
 pub use service::Service;
+pub use traffic::{Answers, Traffic};

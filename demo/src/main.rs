@@ -2,14 +2,21 @@
 //!
 //! On standard output there is one line per service, once all of them answer:
 //! `listening service=api address=127.0.0.1:9080`. The log goes to standard error.
+//!
+//! `gatemeter-demo traffic`: sends them requests until SIGTERM or Ctrl-C, or for
+//! some rounds. At the end there is one line on standard output for each service
+//! and status: `answers service=api status=200 count=12`.
+//!
 //! Exit status: 0 stopped as asked, 1 failed, 64 wrong usage.
 
 use std::io::{IsTerminal, Write};
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use gatemeter_demo::{Demo, cli::Cli};
+use gatemeter_demo::cli::{Cli, Command};
+use gatemeter_demo::{Demo, Traffic};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -47,7 +54,33 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
     };
     tokio::pin!(stop_asked);
+    match cli.command {
+        Some(Command::Traffic(traffic)) => send(traffic.into(), stop_asked).await,
+        None => serve(cli, stop_asked).await,
+    }
+}
 
+async fn send(traffic: Traffic, stop_asked: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let endless = traffic.rounds.is_none();
+    let answers = traffic.send_until(stop_asked).await;
+    let mut stdout = std::io::stdout().lock();
+    for ((service, status), count) in &answers.by_status {
+        writeln!(
+            stdout,
+            "answers service={service} status={status} count={count}"
+        )
+        .context("cannot write to standard output")?;
+    }
+    // Without end, a service may be restarted meanwhile.
+    anyhow::ensure!(
+        endless || answers.missing == 0,
+        "{} requests were not answered",
+        answers.missing
+    );
+    Ok(())
+}
+
+async fn serve(cli: Cli, mut stop_asked: Pin<&mut impl Future<Output = ()>>) -> anyhow::Result<()> {
     let demo = tokio::select! {
         started = Demo::start(cli.into()) => started?,
         () = &mut stop_asked => return Ok(()),

@@ -40,7 +40,7 @@ pub(crate) use title_index::TitleIndex;
 const MAX_DELAY_MS: u64 = 5_000;
 
 /// One of the four services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub enum Service {
     /// The catalogue, logins, WebSockets.
     Api,

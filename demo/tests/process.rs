@@ -141,6 +141,27 @@ fn fails_with_the_reason_and_leaves_nothing_when_redis_is_not_there() {
 }
 
 #[test]
+fn traffic_fails_where_nobody_answers() {
+    let temporary = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let mut arguments = vec!["traffic", "--rounds=1", "--requests-per-second=400"];
+    for service in ["--api", "--discovery", "--playback", "--ingestion"] {
+        arguments.extend([service, &address]);
+    }
+    let mut program = Program::start(temporary.path(), &arguments);
+    assert_eq!(program.wait(), 1);
+    let errors = program.errors();
+    assert!(errors.contains("were not answered"), "{errors}");
+    assert_eq!(
+        errors.matches("no answer").count(),
+        4,
+        "once a service: {errors}"
+    );
+}
+
+#[test]
 fn wrong_usage_is_64() {
     let temporary = tempfile::tempdir().unwrap();
     let mut program = Program::start(temporary.path(), &["--listen-api", "nowhere"]);

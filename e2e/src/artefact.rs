@@ -48,7 +48,7 @@ pub fn bridge() -> Result<PathBuf> {
 ///
 /// It is missing or stale.
 pub fn demo() -> Result<PathBuf> {
-    built(released("gatemeter-demo"), &["demo/src"])
+    built(released("gatemeter-demo"), &["demo/src", "signals/src"])
 }
 
 fn released(program: &str) -> PathBuf {

@@ -7,7 +7,7 @@
 //! | `PUT /api/content/:id` | 201 new, 200 changed; drops it from the cache |
 //! | `DELETE /api/content/:id` | 204; 404 |
 //! | `GET /api/content/:id/stream` | server-sent events; `?events=N&interval_ms=M` |
-//! | `POST /api/login` | 200, 401; the account is demo with the password demo; 429 after twenty at once or more than ten a second |
+//! | `POST /api/login` | 200, 401; the account is demo with the password demo; 429 past twenty at once and five a second |
 //! | `GET /api/slow` | 200 after `?ms=N`; holds no connection of the pool |
 //! | `ANY /api/status/:code` | that status, 200 to 599; a 3xx has a `Location` (`?location=`) |
 //! | `GET /ws/*` | WebSocket; echoes what it gets |

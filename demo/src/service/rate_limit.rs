@@ -18,12 +18,12 @@ pub(crate) struct RateLimit {
 }
 
 impl RateLimit {
-    /// Twenty logins at once, ten a second in the long run. It is one bucket for
+    /// Twenty logins at once, five a second in the long run. It is one bucket for
     /// all clients, so what it holds does not grow with them.
     pub(crate) const fn of_logins() -> Self {
         Self {
             burst: 20,
-            interval: Duration::from_millis(100),
+            interval: Duration::from_millis(200),
             full_at: Mutex::new(None),
         }
     }

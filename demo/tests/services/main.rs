@@ -3,6 +3,8 @@
 mod running;
 /// What they say of their work in response headers.
 mod signals;
+/// What the traffic makes of them.
+mod traffic;
 
 use std::time::{Duration, Instant};
 

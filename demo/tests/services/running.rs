@@ -46,6 +46,10 @@ impl Running {
         }
     }
 
+    pub(crate) fn addresses(&self) -> &[(Service, SocketAddr)] {
+        &self.addresses
+    }
+
     pub(crate) fn address(&self, service: Service) -> SocketAddr {
         let found = self.addresses.iter().find(|(known, _)| *known == service);
         found.unwrap().1
