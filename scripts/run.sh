@@ -6,7 +6,7 @@
 # REDIS_URL and DATABASE_URL are handed to the demo. Without REDIS_URL a Redis
 # of our own is started where redis-server is found (PATH or .tools/bin).
 # The demo's clients and players send 20 requests/s; with TRAFFIC=off only a
-# first round, of some 150.
+# first round, of some 90.
 #
 # Exit status: 0 stopped as asked, 1 something could not be started or died.
 set -euo pipefail
