@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use gatemeter_e2e::bridge::Bridge;
-use gatemeter_e2e::client::{Call, Client};
+use gatemeter_e2e::client::{Call, Client, get};
 use gatemeter_e2e::demo::{Demo, Stores};
 use gatemeter_e2e::envoy::{Service, Setup};
 use gatemeter_e2e::flood::flood;
@@ -38,7 +38,7 @@ struct Scene {
     room: Room,
     bridge: Bridge,
     client: Client,
-    _demo: Demo,
+    demo: Demo,
 }
 
 impl Scene {
@@ -61,7 +61,7 @@ impl Scene {
             room,
             bridge,
             client,
-            _demo: demo,
+            demo,
         })
     }
 
@@ -113,6 +113,7 @@ async fn hits_misses_and_pool_use_of_redis_and_postgresql_are_shown() -> Result<
     scene.read(1).await?;
     scene.until_cache("redis", (3, 3)).await?;
 
+    searches_and_uploads(&scene.demo).await?;
     let (active, idle) = pool(&scene.bridge.page().await?)?;
     ensure!(
         active == 0 && idle > 0,
@@ -152,6 +153,29 @@ async fn without_redis_and_postgresql_the_service_uses_what_is_in_the_process() 
     let (active, idle) = pool(&scene.bridge.page().await?)?;
     ensure!(active == 0 && idle > 0, "{active} active, {idle} idle");
     scene.room.close()
+}
+
+/// The other services' statements run on this database, too.
+async fn searches_and_uploads(demo: &Demo) -> Result<()> {
+    let [_, discovery, _, ingestion] = demo.addresses();
+    let found = get(discovery, "/search?q=winter").await?;
+    let results = found.headers.get("x-search-results");
+    ensure!(
+        results.is_some_and(|results| results == "15"),
+        "{}: {results:?}",
+        found.status
+    );
+    let upload = Call::new("POST", "/ingest", "/ingest").body("a film");
+    let answer = Client::new(ingestion).expect(&upload, 201).await?;
+    let location = answer.headers.get("location").context("no location")?;
+    let shown = get(ingestion, location.to_str()?).await?;
+    ensure!(shown.status == 200, "{}", shown.status);
+    ensure!(
+        shown.text()?.contains("\"metadata\":{}"),
+        "{}",
+        shown.text()?
+    );
+    Ok(())
 }
 
 /// The number that a query gives.
