@@ -114,6 +114,7 @@ impl Demo {
             "ready"
         );
 
+        let film = Arc::new(config.film);
         let stop = CancellationToken::new();
         let mut addresses = Vec::new();
         let mut servers = JoinSet::new();
@@ -124,6 +125,7 @@ impl Demo {
                 titles: Arc::new(TitleIndex::default()),
                 logins: Arc::new(RateLimit::of_logins()),
                 uploads: Arc::from(uploads.as_path()),
+                film: Arc::clone(&film),
                 stop: stop.clone(),
             };
             let server = axum::serve(listener, router(service, resources))

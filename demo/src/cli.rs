@@ -5,11 +5,13 @@
 //! the real ones are printed.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::service::Service;
+use crate::service::playback::film::Film;
 use crate::traffic::Traffic;
 
 /// The four demo services of a media gateway (api, discovery, playback, ingestion).
@@ -59,6 +61,14 @@ pub struct Cli {
     /// How long the cache keeps an entry, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub cache_ttl_seconds: u64,
+
+    /// A folder with an HLS stream: master.m3u8, and playlists and segments one folder down.
+    #[arg(long, value_name = "FOLDER")]
+    pub media: Option<PathBuf>,
+
+    /// The file hls.min.js of hls.js, for the player page.
+    #[arg(long, value_name = "FILE")]
+    pub hls_js: Option<PathBuf>,
 }
 
 /// What the program does instead of serving.
@@ -132,6 +142,8 @@ pub struct Config {
     pub db_connections: u32,
     /// How long the cache keeps an entry.
     pub cache_ttl: Duration,
+    /// What the playback service plays; without files, nothing.
+    pub film: Film,
 }
 
 impl From<Cli> for Config {
@@ -157,6 +169,10 @@ impl From<Cli> for Config {
             redis_url: given(cli.redis_url),
             db_connections: cli.db_connections,
             cache_ttl: Duration::from_secs(cli.cache_ttl_seconds),
+            film: Film {
+                media: cli.media,
+                hls_js: cli.hls_js,
+            },
         }
     }
 }

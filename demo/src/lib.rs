@@ -36,4 +36,5 @@ pub use app::{Demo, StartError};
 pub use cli::Config;
 pub use database::UnsupportedScheme;
 pub use service::Service;
+pub use service::playback::film::Film;
 pub use traffic::{Answers, Traffic};

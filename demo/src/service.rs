@@ -21,6 +21,7 @@ use gatemeter_signals::SignalsLayer;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use self::playback::film::Film;
 use crate::cache::Cache;
 use crate::database::Database;
 use crate::reply::ApiError;
@@ -29,7 +30,7 @@ mod api;
 mod content;
 mod discovery;
 mod ingestion;
-mod playback;
+pub(crate) mod playback;
 mod rate_limit;
 mod title_index;
 
@@ -81,6 +82,8 @@ pub(crate) struct Resources {
     pub(crate) logins: Arc<RateLimit>,
     /// The folder for uploads.
     pub(crate) uploads: Arc<Path>,
+    /// What the playback service plays.
+    pub(crate) film: Arc<Film>,
     /// Says when streams and sockets have to end.
     pub(crate) stop: CancellationToken,
 }

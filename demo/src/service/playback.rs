@@ -1,10 +1,13 @@
-//! The playback service: HLS manifests (RFC 8216), segments, player events.
+//! The playback service: HLS manifests (RFC 8216), segments, player events; and,
+//! in [`film`], a stream that a player can really play.
 //!
 //! | route | answer |
 //! |---|---|
 //! | `GET /playback/:id/manifest` | the media playlist of a title, cached; 404 |
 //! | `GET /playback/:id/segments/:n` | 64 KiB of it, from 0; the title is looked up in the cache; 404 |
 //! | `POST /playback/:id/events` | 202; `{"viewer","kind","position_ms"}`, kind start, pause, stop or buffer |
+
+pub(crate) mod film;
 
 use std::fmt::Write;
 
@@ -32,6 +35,7 @@ pub(super) fn routes() -> Router<Resources> {
         .route("/playback/{id}/manifest", get(manifest))
         .route("/playback/{id}/segments/{n}", get(segment))
         .route("/playback/{id}/events", post(record_event))
+        .merge(film::routes())
 }
 
 fn segments(title: &Content) -> i64 {

@@ -9,7 +9,7 @@ mod traffic;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use gatemeter_demo::{Config, Demo, Service};
+use gatemeter_demo::{Config, Demo, Film, Service};
 use http_body_util::Full;
 use hyper::{Method, Request, StatusCode};
 use tokio_tungstenite::tungstenite::Message;
@@ -245,6 +245,84 @@ async fn serves_the_segments_that_the_manifest_names_and_no_other() {
 }
 
 #[tokio::test]
+async fn plays_the_film_of_its_folder_and_nothing_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let low = folder.path().join("media/low");
+    std::fs::create_dir_all(&low).unwrap();
+    for (name, content) in [
+        ("media/master.m3u8", "#EXTM3U"),
+        ("media/low/media.m3u8", "#EXTM3U low"),
+        ("media/low/0.ts", "video"),
+        ("media/low/secret.key", "key"),
+        ("beside.ts", "beside"),
+        ("hls.min.js", "script"),
+    ] {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let demo = Running::start_with(Film {
+        media: Some(folder.path().join("media")),
+        hls_js: Some(folder.path().join("hls.min.js")),
+    })
+    .await;
+    for (path, kind, body) in [
+        (
+            "/playback/1/hls/master.m3u8",
+            "application/vnd.apple.mpegurl",
+            "#EXTM3U",
+        ),
+        (
+            "/playback/1/hls/low/media.m3u8",
+            "application/vnd.apple.mpegurl",
+            "#EXTM3U low",
+        ),
+        (
+            "/playback/1/hls/low/0.ts?CMCD=br%3D145",
+            "video/mp2t",
+            "video",
+        ),
+        (
+            "/player/hls.min.js",
+            "text/javascript; charset=utf-8",
+            "script",
+        ),
+    ] {
+        let answer = demo.get(Service::Playback, path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+        assert_eq!(answer.header("content-type"), Some(kind), "{path}");
+        assert_eq!(answer.text(), body, "{path}");
+        let cached = answer.header("cache-status").is_some();
+        assert_eq!(cached, path.starts_with("/playback/"), "{path}");
+    }
+    for path in [
+        "/playback/1/hls/low/1.ts",
+        "/playback/1/hls/low/secret.key",
+        "/playback/1/hls/../beside.ts",
+        "/playback/1/hls/%2e%2e/beside.ts",
+        "/playback/1/hls/low/%2e%2e%2f%2e%2e%2fbeside.ts",
+        "/playback/1/hls/low",
+        "/playback/9999/hls/master.m3u8",
+    ] {
+        let answer = demo.get(Service::Playback, path).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+    }
+    demo.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn has_a_player_page_but_no_film_where_none_was_given() {
+    let demo = Running::start().await;
+    for path in ["/player", "/player/player.js"] {
+        let answer = demo.get(Service::Playback, path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+    }
+    for path in ["/player/hls.min.js", "/playback/1/hls/master.m3u8"] {
+        let answer = demo.get(Service::Playback, path).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+    }
+    demo.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn an_upload_is_kept_once_and_a_too_large_one_not_at_all() {
     let demo = Running::start().await;
     let first = demo
@@ -324,6 +402,7 @@ async fn names_the_address_that_is_taken() {
         redis_url: None,
         db_connections: 1,
         cache_ttl: Duration::from_secs(1),
+        film: Film::default(),
     })
     .await;
     let message = started.err().unwrap().to_string();

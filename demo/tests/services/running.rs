@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gatemeter_demo::{Config, Demo, Service};
+use gatemeter_demo::{Config, Demo, Film, Service};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request, Response, StatusCode};
@@ -24,6 +24,10 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Film::default()).await
+    }
+
+    pub(crate) async fn start_with(film: Film) -> Self {
         let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let demo = Demo::start(Config {
             listen: Service::ALL.map(|service| (service, any_port)).to_vec(),
@@ -31,6 +35,7 @@ impl Running {
             redis_url: None,
             db_connections: 4,
             cache_ttl: Duration::from_secs(60),
+            film,
         })
         .await
         .unwrap();
