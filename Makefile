@@ -22,7 +22,7 @@ run: ## Build all, start the demo behind Envoy with bridge and Prometheus; Ctrl-
 	@scripts/run.sh
 
 .PHONY: tools
-tools: ## Fetch what is missing into .tools/ (Envoy, Prometheus, Redis, PostgreSQL, wrk, clang)
+tools: ## Fetch what is missing into .tools/ (Envoy, Prometheus, Redis, PostgreSQL, Chromium ...)
 	@scripts/tools.sh
 
 .PHONY: wasm

@@ -11,8 +11,11 @@
 # postgres    PostgreSQL                                     .tools/bin/{initdb,postgres,pg_ctl,psql}
 # wrk         the load generator of the benchmarks           .tools/bin/wrk
 # clang       a C compiler with WebAssembly, for a test      .tools/bin/clang
+# ffmpeg      makes the film of the player's test            .tools/bin/ffmpeg
+# chromium    the browser that plays it                      .tools/bin/chromium-headless-shell
+# hls.js      the library that plays it there, pinned, npm   .tools/npm/hls.js/dist/hls.min.js
 #
-# The last five are used from the PATH where they are installed; else they come
+# From prometheus to chromium they are used from the PATH where they are installed; else they come
 # from Debian's packages, downloaded and unpacked, never installed (installing
 # prometheus would start a service on port 9090). So look in .tools/bin first,
 # then on the PATH.
@@ -25,6 +28,9 @@ set -euo pipefail
 
 ENVOY_VERSION=1.40.0
 WASM_TARGET=wasm32-wasip1
+HLS_JS_VERSION=1.7.4
+# sha512sum of the package's archive; the lock files of npm have it in base64.
+HLS_JS_SHA512=dc697119d3ef4f6607bd060eb7ec8ecd3fc3122a2bfea255348ca51c0efb9207a805375042a8bbd06c1e7cd11498741e346ca30bc53adbe6ebbaa5bf4e99beb6
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=$root/.tools
@@ -41,6 +47,7 @@ have() {
     wasm) [[ -d $(rustc --print sysroot 2>/dev/null)/lib/rustlib/$WASM_TARGET ]] ;;
     envoy) envoy_works "$bin/envoy" ;;
     clang) clang_works "$bin/clang" || clang_works clang ;;
+    hls.js) hls_js_complete "$tools/npm/hls.js" ;;
     *)
       for program in $(programs_of "$1"); do
         [[ -x $bin/$program ]] || command -v "$program" >/dev/null || return 1
@@ -56,12 +63,18 @@ programs_of() {
     postgres) echo initdb postgres pg_ctl psql ;;
     wrk) echo wrk ;;
     clang) echo clang ;;
+    ffmpeg) echo ffmpeg ;;
+    chromium) echo chromium-headless-shell ;;
   esac
 }
 
 # Not every clang has the target.
 clang_works() {
   [[ $("$1" --print-targets 2>/dev/null) == *wasm32* ]]
+}
+
+hls_js_complete() {
+  [[ -f $1/dist/hls.min.js ]] && grep -qF "\"version\": \"$HLS_JS_VERSION\"" "$1/package.json"
 }
 
 envoy_works() {
@@ -160,6 +173,41 @@ install_clang() {
   from_debian clang clang "clang-${version:-14}"
 }
 
+install_ffmpeg() {
+  # One of its libraries is in a package whose name does not begin with lib.
+  from_debian ffmpeg ffmpeg ocl-icd-libopencl1
+}
+
+install_chromium() { from_debian chromium chromium-headless-shell chromium-common; }
+
+install_hls.js() {
+  if ! command -v npm >/dev/null; then
+    say "hls.js comes from npm and there is no npm. On Debian: apt-get install npm"
+    return 1
+  fi
+  local dir=$tools/npm/hls.js new=$tools/npm/hls.js.new archive
+  archive=$new/hls.js-$HLS_JS_VERSION.tgz
+  say "downloading hls.js $HLS_JS_VERSION from npm (about 8 MB)"
+  rm -rf "$new"
+  mkdir -p "$new"
+  if ! (cd "$new" && npm pack --silent --cache "$new/cache" "hls.js@$HLS_JS_VERSION" >&2); then
+    rm -rf "$new"
+    say "npm could not download hls.js@$HLS_JS_VERSION (see above)"
+    return 1
+  fi
+  if ! sha512sum --check --status <<<"$HLS_JS_SHA512  $archive"; then
+    rm -rf "$new"
+    say "what npm gave for hls.js@$HLS_JS_VERSION is not what it was: the sha512 differs"
+    return 1
+  fi
+  if ! tar -xzf "$archive" -C "$new" --strip-components=1 package/{LICENSE,package.json,dist/hls.min.js}; then
+    rm -rf "$new"
+    return 1
+  fi
+  rm -rf "$archive" "$new/cache" "$dir"
+  mv "$new" "$dir"
+}
+
 no_debian() {
   say "$1 is not on the PATH, and this is no Debian to take its package from: install $(programs_of "$1" | tr ' ' ',') yourself"
 }
@@ -188,13 +236,17 @@ from_debian() {
   rm -rf "$new/debs"
 
   local programs libraries
-  programs=$new/usr/bin
-  [[ $set != postgres ]] || programs=$(dirname "$(find "$new/usr/lib/postgresql" -name initdb)")
+  case $set in
+    postgres) programs=$(dirname "$(find "$new/usr/lib/postgresql" -name initdb)") ;;
+    # The one in usr/bin is a script that expects an installed package.
+    chromium) programs=$new/usr/lib/chromium ;;
+    *) programs=$new/usr/bin ;;
+  esac
   libraries=$(find "$new/usr/lib" "$new/lib" -name '*.so*' -path "*/$(uname -m)-linux-gnu/*" \
     -printf '%h\n' 2>/dev/null | sort -u | grep -v /postgresql/ | paste -sd: || true)
   local program answer
   for program in $(programs_of "$set"); do
-    # wrk knows no --version; it prints it all the same and ends with 1.
+    # wrk and ffmpeg know no --version; they print it all the same and end with 1.
     answer=$(LD_LIBRARY_PATH=$libraries "$programs/$program" --version 2>&1 || true)
     if ! [[ $answer =~ [0-9]+\.[0-9]+ ]] || [[ $answer == *"shared libraries"* ]]; then
       say "$program of Debian's $1 does not run here:"
@@ -265,18 +317,16 @@ write_wrappers() {
 
 # --- main -------------------------------------------------------------------
 
+all=(wasm envoy prometheus redis postgres wrk clang ffmpeg chromium hls.js)
 wanted=("$@")
-((${#wanted[@]})) || wanted=(wasm envoy prometheus redis postgres wrk clang)
+((${#wanted[@]})) || wanted=("${all[@]}")
 
 missing=()
 for set in "${wanted[@]}"; do
-  case $set in
-    wasm | envoy | prometheus | redis | postgres | wrk | clang) ;;
-    *)
-      say "unknown tool \"$set\"; expected wasm, envoy, prometheus, redis, postgres, wrk or clang"
-      exit 64
-      ;;
-  esac
+  if [[ " ${all[*]} " != *" $set "* ]]; then
+    say "unknown tool \"$set\"; expected one of ${all[*]}"
+    exit 64
+  fi
   have "$set" || missing+=("$set")
 done
 ((${#missing[@]})) || exit 0
