@@ -38,7 +38,7 @@ build: wasm ## Build the filter, target/release/gatemeter-bridge and target/rele
 	cargo build --release --locked -p gatemeter-bridge -p gatemeter-demo
 
 .PHONY: test
-test: tools build ## Run every test, those on real Envoy, Prometheus, Redis and PostgreSQL too
+test: tools build ## Run every test, those on real Envoy, Prometheus, Redis, PostgreSQL, Chromium too
 	cargo test --workspace --locked
 
 .PHONY: test-core

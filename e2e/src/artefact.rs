@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// The workspace's root folder.
 pub fn workspace() -> &'static Path {
@@ -52,8 +52,7 @@ pub fn demo() -> Result<PathBuf> {
 }
 
 fn released(program: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into());
-    workspace().join(target).join("release").join(program)
+    target().join("release").join(program)
 }
 
 /// A program that is not ours: in `.tools/bin`, else on the `PATH`.
@@ -70,6 +69,26 @@ pub fn tool(name: &str) -> Result<PathBuf> {
         .with_context(|| {
             format!("{name} is neither in .tools/bin nor on the PATH; run `make tools`")
         })
+}
+
+/// The library that plays HLS in a browser; `scripts/tools.sh` has its version.
+///
+/// # Errors
+///
+/// It is missing.
+pub fn hls_js() -> Result<PathBuf> {
+    let library = workspace().join(".tools/npm/hls.js/dist/hls.min.js");
+    ensure!(
+        library.is_file(),
+        "{} is missing; run `make tools`",
+        shown(&library)
+    );
+    Ok(library)
+}
+
+/// Where what is made for tests, and is the same every time, can be kept.
+pub fn target() -> PathBuf {
+    workspace().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into()))
 }
 
 /// The built file, unless it is missing or older than one of the `sources`,

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::artefact;
 use crate::client::get;
+use crate::film::Film;
 use crate::port::Port;
 use crate::room::Room;
 use crate::until::until;
@@ -14,13 +15,15 @@ use crate::until::until;
 /// The services' names, in the order of their shipped ports.
 pub const SERVICES: [&str; 4] = ["api", "discovery", "playback", "ingestion"];
 
-/// What the services keep their data in.
+/// What the services keep their data in, and what they have.
 #[derive(Clone, Debug, Default)]
 pub struct Stores {
     /// `REDIS_URL`; without it the cache is in the process.
     pub redis: Option<String>,
     /// `DATABASE_URL`; without it SQLite.
     pub database: Option<String>,
+    /// What the playback service plays; without it, nothing.
+    pub film: Option<Film>,
 }
 
 /// The running demo services.
@@ -55,6 +58,10 @@ impl Demo {
         }
         if let Some(url) = &stores.database {
             command.env("DATABASE_URL", url);
+        }
+        if let Some(film) = &stores.film {
+            command.arg("--media").arg(film.folder());
+            command.arg("--hls-js").arg(artefact::hls_js()?);
         }
         room.start("demo", &mut command)?;
         for address in demo.addresses() {

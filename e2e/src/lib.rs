@@ -15,6 +15,8 @@
 //!   header tells it to.
 //! - [`client`] sends requests and writes each one down in a [`ledger`];
 //!   [`raw`] sends what no library would send; [`flood`] sends many.
+//! - [`film`] is a stream that a player can play; [`browser`] is Chromium, driven
+//!   by [`devtools`]; [`player`] is what a player in it says, and what its CMCD says.
 //! - [`scenario`] is real Envoy as a proxy that runs the scenarios of
 //!   `scenarios/`.
 //! - [`scene`] is a service with all the traffic that a client can make on it.
@@ -23,12 +25,16 @@
 
 pub mod artefact;
 pub mod bridge;
+pub mod browser;
 pub mod client;
 pub mod demo;
+pub mod devtools;
 pub mod envoy;
+pub mod film;
 pub mod flood;
 pub mod ledger;
 pub mod page;
+pub mod player;
 pub mod port;
 pub mod process;
 pub mod prometheus;

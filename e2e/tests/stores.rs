@@ -95,6 +95,7 @@ async fn hits_misses_and_pool_use_of_redis_and_postgresql_are_shown() -> Result<
     let stores = Stores {
         redis: Some(redis.url()),
         database: Some(postgres.url()),
+        ..Stores::default()
     };
     let scene = Scene::set(room, &stores).await?;
     let page = scene.bridge.page().await?;
