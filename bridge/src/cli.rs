@@ -71,12 +71,21 @@ pub struct Cli {
 /// What the bridge does instead of serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say which labels a request gets, and why
+    /// Say which labels a request gets, why, and which metrics it moves
     Explain {
         /// Method of the request: GET
         method: String,
         /// Its path as the client sends it: /api/content/42
         path: String,
+        /// Status of the response
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(100..600))]
+        status: u16,
+        /// A header of the request: "x-plan: gold"; may be repeated
+        #[arg(long, value_name = "HEADER", value_parser = header)]
+        request_header: Vec<Header>,
+        /// A header of the response: "cache-status: redis; hit"; may be repeated
+        #[arg(long, value_name = "HEADER", value_parser = header)]
+        response_header: Vec<Header>,
         /// The filter's configuration in JSON
         #[arg(long, value_name = "FILE")]
         plugin_config: PathBuf,
@@ -90,6 +99,18 @@ pub enum Command {
         #[arg(long, value_name = "SERIES")]
         max: Option<u64>,
     },
+}
+
+/// Name in lower case, and value.
+pub type Header = (String, String);
+
+fn header(text: &str) -> Result<Header, String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.is_empty() && !name.contains(' ') => {
+            Ok((name.to_ascii_lowercase(), value.trim().to_owned()))
+        }
+        _ => Err("expected a header such as \"cache-status: redis; hit\"".to_owned()),
+    }
 }
 
 impl Cli {

@@ -1,7 +1,7 @@
 //! Envoy's `/stats` text taken apart: `name: value` lines to samples.
 //!
 //! Decides which lines are ours (the stats of the filter, and Envoy's own
-//! `http.<stat_prefix>.downstream_rq_*` that we ask for), and refuses line by
+//! `http.<stat_prefix>.downstream_*` that we ask for), and refuses line by
 //! line what cannot be right: a line that is not `name: value`, a name of ours
 //! that the codec would not have written, a value that is no `u64`, a gauge
 //! below zero (Envoy wraps it to 2^64-x), a name that stands twice. What is
@@ -25,16 +25,19 @@ use gatemeter_core::{
 /// Path and query of the request for the stats that [`decode`] reads.
 ///
 /// The filter is the RE2 expression
-/// `^wasmcustom\.|^http\.[^.]+\.downstream_rq_(active|tx_reset)$`, so that
-/// Envoy's main thread does not print what we do not read. `usedonly` is never
+/// `^wasmcustom\.|^http\.[^.]+\.downstream_(rq_active|rq_tx_reset|cx_[rt]x_bytes_total)$`,
+/// so that Envoy's main thread does not print what we do not read. `usedonly` is never
 /// asked for: it hides metrics that are defined and still 0.
-pub const STATS_PATH: &str = "/stats?filter=%5Ewasmcustom%5C.%7C%5Ehttp%5C.%5B%5E.%5D%2B%5C.downstream_rq_%28active%7Ctx_reset%29%24";
+pub const STATS_PATH: &str = "/stats?filter=%5Ewasmcustom%5C.%7C%5Ehttp%5C.%5B%5E.%5D%2B%5C.downstream_%28rq_active%7Crq_tx_reset%7Ccx_%5Brt%5Dx_bytes_total%29%24";
 
 /// What one answer of Envoy holds.
 #[derive(Debug, Default)]
 pub struct Answer<'a> {
     /// Stats that the filter wrote, in the order of the answer.
     pub samples: Vec<Sample<'a>>,
+    /// Stats that the catalogue does not know: of a metric that a plugin
+    /// configuration names, or of somebody else's module.
+    pub unlisted: Vec<UnlistedSample<'a>>,
     /// Envoy's own stats of its HTTP connection managers.
     pub envoy: Vec<EnvoySample<'a>>,
     /// How many lines were refused, by reason.
@@ -66,6 +69,21 @@ impl Sample<'_> {
     }
 }
 
+/// One stat whose name reads as ours, but is not in the catalogue.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnlistedSample<'a> {
+    /// What stands before the labels.
+    pub stat: &'a str,
+    /// The service that it belongs to.
+    pub service: Cow<'a, str>,
+    /// Names and values of its further labels, without `le`.
+    pub labels: Vec<(&'a str, Cow<'a, str>)>,
+    /// Value of `le`, where the stat has that label.
+    pub bound: Option<Bound>,
+    /// The number.
+    pub value: u64,
+}
+
 /// Bound of a histogram's bin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
@@ -94,6 +112,10 @@ pub enum EnvoyStat {
     /// `downstream_rq_tx_reset`: exchanges that Envoy reset towards the client
     /// after it had begun to answer.
     ResetsSent,
+    /// `downstream_cx_rx_bytes_total`: bytes from clients.
+    BytesReceived,
+    /// `downstream_cx_tx_bytes_total`: bytes to clients.
+    BytesSent,
 }
 
 /// Why a line was dropped.
@@ -107,6 +129,8 @@ pub enum DropReason {
     BadValue,
     /// A bound that is no canonical number of seconds.
     BadBound,
+    /// Two services give one metric different types or labels.
+    Conflict,
     /// A label value with a control character.
     ControlCharacter,
     /// The name stood in the answer before.
@@ -119,11 +143,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BadLine,
         Self::BadName,
         Self::BadValue,
         Self::BadBound,
+        Self::Conflict,
         Self::ControlCharacter,
         Self::Duplicate,
         Self::NegativeGauge,
@@ -137,6 +162,7 @@ impl DropReason {
             Self::BadName => "bad_name",
             Self::BadValue => "bad_value",
             Self::BadBound => "bad_bound",
+            Self::Conflict => "conflict",
             Self::ControlCharacter => "control_character",
             Self::Duplicate => "duplicate",
             Self::NegativeGauge => "negative_gauge",
@@ -192,7 +218,9 @@ impl<'a> Decoder<'a> {
         if let Some((stat_prefix, stat)) = envoy_stat(name) {
             let value = match stat {
                 EnvoyStat::RequestsActive => gauge(value)?,
-                EnvoyStat::ResetsSent => whole(value)?,
+                EnvoyStat::ResetsSent | EnvoyStat::BytesReceived | EnvoyStat::BytesSent => {
+                    whole(value)?
+                }
             };
             if !self.seen.insert(name) {
                 return Err(DropReason::Duplicate);
@@ -209,7 +237,14 @@ impl<'a> Decoder<'a> {
         };
         let mut decoded = match stat_name::decode(own) {
             Ok(decoded) => decoded,
-            Err(DecodeError::UnknownStat) => return Ok(()),
+            Err(DecodeError::UnknownStat) => {
+                if let Some(sample) = self.unlisted(own, value)
+                    && self.seen.insert(name)
+                {
+                    self.answer.unlisted.push(sample);
+                }
+                return Ok(());
+            }
             Err(_) => return Err(DropReason::BadName),
         };
         let value = match decoded.stat.kind {
@@ -240,6 +275,34 @@ impl<'a> Decoder<'a> {
             value,
         });
         Ok(())
+    }
+
+    /// `None` for what is nobody's of ours: another module may write what it
+    /// likes.
+    fn unlisted(&mut self, own: &'a str, value: &str) -> Option<UnlistedSample<'a>> {
+        let stat_name::Unlisted { stat, mut labels } = stat_name::decode_unlisted(own).ok()?;
+        if labels
+            .first()
+            .is_none_or(|(name, _)| *name != catalog::SERVICE)
+        {
+            return None;
+        }
+        let (_, service) = labels.remove(0);
+        let bound = match labels.last() {
+            Some((LE, _)) => Some(self.bound(labels.pop().map(|(_, le)| le))?),
+            _ => None,
+        };
+        let is_control = |text: &str| text.contains(|c: char| c.is_control());
+        if is_control(&service) || labels.iter().any(|(_, value)| is_control(value)) {
+            return None;
+        }
+        Some(UnlistedSample {
+            stat,
+            service,
+            labels,
+            bound,
+            value: whole(value).ok()?,
+        })
     }
 
     fn bound(&mut self, le: Option<Cow<'a, str>>) -> Option<Bound> {
@@ -273,6 +336,8 @@ fn envoy_stat(name: &str) -> Option<(&str, EnvoyStat)> {
     let stat = match stat {
         "downstream_rq_active" => EnvoyStat::RequestsActive,
         "downstream_rq_tx_reset" => EnvoyStat::ResetsSent,
+        "downstream_cx_rx_bytes_total" => EnvoyStat::BytesReceived,
+        "downstream_cx_tx_bytes_total" => EnvoyStat::BytesSent,
         _ => return None,
     };
     Some((stat_prefix, stat))

@@ -6,22 +6,115 @@
 
 mod budget;
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use gatemeter_core::{
-    catalog::REQUESTS,
+    catalog::{LE, Page, REQUESTS, SERVICE},
+    host::Failed,
     labels::{Method, OTHER, Status},
     path_label::{OVERFLOW, PathLabel, UNMATCHED},
     plugin_config::PluginConfig,
     recorder::request_name_fits,
-    stat_name::MAX_LENGTH,
+    stat_name::{self, MAX_LENGTH},
+    trial::Trial,
 };
 
 pub use budget::Budget;
 
-/// Says in a few lines which labels a request with this method and `:path`
-/// gets.
-pub fn explain(config: &PluginConfig, method: &str, path: &str) -> String {
+/// A request and what is answered to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'r> {
+    /// Its method.
+    pub method: &'r str,
+    /// Its `:path`, as the client sends it.
+    pub path: &'r str,
+    /// 100 to 599.
+    pub status: u16,
+    /// Its headers, names in lower case.
+    pub request_headers: &'r [(String, String)],
+    /// Those of the response, names in lower case.
+    pub response_headers: &'r [(String, String)],
+}
+
+/// Says in a few lines which labels a request gets, why, and which metrics it
+/// moves.
+pub fn explain(config: &PluginConfig, request: &Request<'_>) -> String {
+    let mut text = labels(config, request.method, request.path);
+    // Writing to a String cannot fail.
+    match moves(config, request) {
+        Ok(moves) => {
+            for series in moves {
+                let _ = writeln!(text, "moves    {series}");
+            }
+        }
+        Err(Failed(call)) => {
+            let _ = writeln!(text, "moves    nothing: {} failed", call.as_str());
+        }
+    }
+    text
+}
+
+/// The series that one such exchange moves. Times and sizes of bodies are not
+/// known, so histograms are shown without bucket, and bytes are missing.
+fn moves(config: &PluginConfig, request: &Request<'_>) -> Result<BTreeSet<String>, Failed> {
+    let status = request.status.to_string();
+    let with = |first: &[(&'static str, &str)], headers: &[(String, String)]| {
+        let first = first
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        first.chain(headers.iter().cloned()).collect()
+    };
+    let trial = Trial {
+        request: with(
+            &[(":method", request.method), (":path", request.path)],
+            request.request_headers,
+        ),
+        response: with(&[(":status", &status)], request.response_headers),
+    };
+    let moved = trial.moves(config.clone())?;
+    Ok(moved
+        .keys()
+        .filter_map(|name| series(config, name))
+        .collect())
+}
+
+/// The series behind a stat; `None` for what no page shows by itself.
+fn series(config: &PluginConfig, name: &str) -> Option<String> {
+    let (metric, labels) = match stat_name::decode(name) {
+        Ok(decoded) if decoded.metric.page == Page::None => return None,
+        Ok(decoded) => {
+            let shown = decoded.metric.labels.iter().map(|&label| {
+                let value = decoded.value(label).unwrap_or_default();
+                (label.to_owned(), value.to_owned())
+            });
+            (decoded.metric.name.to_owned(), shown.collect())
+        }
+        Err(_) => {
+            let unlisted = stat_name::decode_unlisted(name).ok()?;
+            let family = config.signals.families().find(|family| {
+                let stats = [family.name.clone(), family.bin_stat()];
+                stats.iter().any(|stat| stat == unlisted.stat)
+            })?;
+            let labels = unlisted.labels.into_iter();
+            let shown = labels.filter(|(name, _)| ![SERVICE, LE].contains(name));
+            let shown = shown.map(|(name, value)| (name.to_owned(), value.into_owned()));
+            (family.name.clone(), shown.collect::<Vec<_>>())
+        }
+    };
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| {
+            let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+            format!("{name}=\"{value}\"")
+        })
+        .collect();
+    Some(match labels.as_slice() {
+        [] => metric,
+        labels => format!("{metric}{{{}}}", labels.join(",")),
+    })
+}
+
+fn labels(config: &PluginConfig, method: &str, path: &str) -> String {
     let service = &config.service;
     let mut text = String::new();
     // Writing to a String cannot fail.
@@ -119,7 +212,7 @@ mod tests {
     #[test]
     fn says_which_template_matches() {
         assert_eq!(
-            explain(&config(WITH_ROUTES), "GET", "/v1/api/content/42?x=1"),
+            labels(&config(WITH_ROUTES), "GET", "/v1/api/content/42?x=1"),
             "service  api                              key service\n\
              method   GET                              a known method\n\
              path     /api/content/:id                 routes[0] matches\n\
@@ -170,9 +263,60 @@ mod tests {
                 "path     _OVERFLOW                        the names of its stats would be longer than 512 bytes",
             ),
         ] {
-            let text = explain(&config(json), method, path);
+            let text = labels(&config(json), method, path);
             assert!(text.lines().any(|l| l == line), "{line}\nis not in\n{text}");
         }
+    }
+
+    #[test]
+    fn says_which_series_an_exchange_moves() {
+        let config = config(
+            r#"{"service": "api", "preset": "discovery", "routes": ["/search", "/work"],
+            "signals": [{"name": "work_total", "type": "counter", "help": "x",
+                         "count": [{"labels": {"plan": "gold"}, "path": "/work", "request_header": {"name": "x-plan", "value": "gold"}}]},
+                        {"name": "work_seconds", "type": "histogram", "help": "x", "server_timing": "work"}]}"#,
+        );
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let moved = |path: &str, asked: &[(String, String)], said: &[(String, String)]| {
+            let request = Request {
+                method: "GET",
+                path,
+                status: 200,
+                request_headers: asked,
+                response_headers: said,
+            };
+            let text = explain(&config, &request);
+            let lines = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("moves    "));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let said = [
+            header("cache-status", "redis; fwd=miss"),
+            header("x-search-results", "0"),
+            header("server-timing", "search;dur=5"),
+        ];
+        assert_eq!(
+            moved("/search?q=x", &[], &said),
+            [
+                "cache_misses_total{cache_type=\"redis\"}",
+                "cache_responses_total{cache_type=\"redis\",result=\"miss\"}",
+                "http_request_duration_seconds{method=\"GET\",path=\"/search\"}",
+                "http_requests_total{method=\"GET\",path=\"/search\",status=\"200\"}",
+                "search_queries_total{result=\"empty\"}",
+                "search_query_duration_seconds",
+            ]
+        );
+        let moved = moved(
+            "/work",
+            &[header("x-plan", "gold")],
+            &[header("server-timing", "work;dur=1")],
+        );
+        assert!(
+            moved.contains(&"work_total{plan=\"gold\"}".to_owned()),
+            "{moved:?}"
+        );
+        assert!(moved.contains(&"work_seconds".to_owned()), "{moved:?}");
     }
 
     #[test]
@@ -182,7 +326,7 @@ mod tests {
         let shortest = stat_name::encode(&REQUEST_DURATION_BIN, &values).unwrap();
         let longest = format!("/{}", "x".repeat(MAX_LENGTH - shortest.len()));
         let series = |path: &str| {
-            let text = explain(&config, "GET", path);
+            let text = labels(&config, "GET", path);
             text.lines()
                 .find(|l| l.starts_with("series"))
                 .unwrap()

@@ -43,7 +43,17 @@ pub enum Scope<'a> {
     Service(&'a str),
 }
 
-/// A whole page of these families.
+impl Scope<'_> {
+    fn shows(self, series: &Series) -> bool {
+        match self {
+            Self::All => true,
+            Self::Service(service) => series.service.as_deref() == Some(service),
+        }
+    }
+}
+
+/// A whole page of these families; of those that are not usual, only the ones that
+/// have series on it.
 pub fn page<'f>(
     families: impl IntoIterator<Item = &'f Family>,
     scope: Scope<'_>,
@@ -55,7 +65,9 @@ pub fn page<'f>(
         format,
     };
     for family in families {
-        page.family(family);
+        if family.is_usual || family.series.iter().any(|series| scope.shows(series)) {
+            page.family(family);
+        }
     }
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");
@@ -96,12 +108,8 @@ impl Page<'_> {
                 self.line(format_args!("# TYPE {name} {kind}"));
             }
         }
-        for series in &family.series {
-            if let Scope::Service(service) = self.scope
-                && series.service.as_deref() != Some(service)
-            {
-                continue;
-            }
+        let scope = self.scope;
+        for series in family.series.iter().filter(|series| scope.shows(series)) {
             let labels = self.labels(series);
             match &series.point {
                 Point::Number(number) => {

@@ -7,6 +7,7 @@
 //!   each stat at.
 //! - `active_connections` is Envoy's gauge less the bridge's own scrapes that
 //!   are in flight through that listener.
+//! - Metrics that a plugin configuration names follow, by name (`own`).
 //! - Every other metric of the filter is one stat, one series.
 //!
 //! Nothing is rounded: numbers stay integers up to the page. Families stand in
@@ -14,6 +15,7 @@
 //! the filter calls itself; Envoy's own stats never make one.
 
 mod histogram;
+mod own;
 
 use std::{
     borrow::Cow,
@@ -22,11 +24,12 @@ use std::{
 };
 
 use gatemeter_core::catalog::{
-    ACTIVE, BUCKET_BOUND, CATALOG, Kind, Metric, Origin, Page, REQUESTS, RESPONSES_INCOMPLETE, Unit,
+    ACTIVE, BUCKET_BOUND, CATALOG, FAMILY, Kind, Metric, Origin, Page, REQUEST_DURATION, REQUESTS,
+    RESPONSES_INCOMPLETE, Unit,
 };
 
-use self::histogram::Bins;
-use crate::decode::{Answer, EnvoyStat, Sample};
+use self::histogram::{Bins, Part};
+use crate::decode::{Answer, DropReason, EnvoyStat, Sample};
 
 /// What one whole answer of Envoy says.
 #[derive(Debug, Default)]
@@ -34,8 +37,11 @@ pub struct Reading {
     /// Names of the services that the filter serves.
     pub services: BTreeSet<Arc<str>>,
     /// Every metric of the catalogue that has a page and does not come from
-    /// the bridge itself, with or without series.
+    /// the bridge itself, with or without series, then those that plugin
+    /// configurations name.
     pub families: Vec<Family>,
+    /// How many stats were dropped, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
 }
 
 /// A metric family as Prometheus knows it.
@@ -51,6 +57,9 @@ pub struct Family {
     pub unit: Unit,
     /// Pages that show it.
     pub page: Page,
+    /// Whether it is announced also where it has no series: the guide's metrics
+    /// and the operator's, as opposed to what depends on a configuration.
+    pub is_usual: bool,
     /// Sorted by service, then by label values.
     pub series: Vec<Series>,
 }
@@ -115,8 +124,9 @@ impl Reading {
         let mut take = |name: &str| samples.remove(name).unwrap_or_default();
 
         let bounds = histogram::bounds_in_use(&take(BUCKET_BOUND.name));
-        let durations = Bins::new(take(REQUEST_DURATION));
-        let families = CATALOG
+        let durations = Bins::new(take(REQUEST_DURATION).into_iter().map(Part::from));
+        let named = take(FAMILY.name);
+        let mut families: Vec<Family> = CATALOG
             .iter()
             .filter(|metric| metric.page != Page::None && metric.origin != Origin::Bridge)
             .map(|metric| {
@@ -125,7 +135,15 @@ impl Reading {
                     name if name == REQUESTS.name => {
                         request_totals(&services, &durations, &take(name))
                     }
-                    REQUEST_DURATION => durations.histograms(metric, &services, &bounds),
+                    name if name == REQUEST_DURATION => {
+                        durations.histograms(name, metric.labels, &services, &bounds)
+                    }
+                    name if metric.kind == Kind::Histogram => {
+                        let bins = Bins::new(take(name).into_iter().map(Part::from));
+                        bins.histograms(name, metric.labels, &services, &bounds)
+                    }
+                    RECEIVED => of_envoy(&services, &envoy.received),
+                    SENT => of_envoy(&services, &envoy.sent),
                     name if name == ACTIVE.name => {
                         active_connections(&services, &take(name), &envoy, own_scrapes)
                     }
@@ -138,7 +156,14 @@ impl Reading {
                 family
             })
             .collect();
-        Self { services, families }
+        let mut dropped = answer.dropped;
+        let own = own::families(&named, answer.unlisted, &services, &bounds, &mut dropped);
+        families.extend(own);
+        Self {
+            services,
+            families,
+            dropped,
+        }
     }
 }
 
@@ -151,6 +176,7 @@ impl Family {
             kind: metric.kind,
             unit: metric.unit,
             page: metric.page,
+            is_usual: metric.page == Page::Operator || metric.is_of_the_guide(),
             series: Vec::new(),
         }
     }
@@ -178,7 +204,8 @@ impl Series {
     }
 }
 
-const REQUEST_DURATION: &str = "http_request_duration_seconds";
+const RECEIVED: &str = "http_connection_received_bytes_total";
+const SENT: &str = "http_connection_sent_bytes_total";
 
 /// Reason of a response that Envoy reset towards the client because the
 /// upstream broke off, or because a timeout ran out after the headers.
@@ -190,6 +217,8 @@ const UPSTREAM_RESET: &str = "upstream_reset";
 struct EnvoyStats<'a> {
     active: BTreeMap<&'a str, u64>,
     resets_sent: BTreeMap<&'a str, u64>,
+    received: BTreeMap<&'a str, u64>,
+    sent: BTreeMap<&'a str, u64>,
 }
 
 impl<'a> EnvoyStats<'a> {
@@ -199,6 +228,8 @@ impl<'a> EnvoyStats<'a> {
             let by_prefix = match sample.stat {
                 EnvoyStat::RequestsActive => &mut stats.active,
                 EnvoyStat::ResetsSent => &mut stats.resets_sent,
+                EnvoyStat::BytesReceived => &mut stats.received,
+                EnvoyStat::BytesSent => &mut stats.sent,
             };
             by_prefix.insert(sample.stat_prefix, sample.value);
         }
@@ -282,6 +313,14 @@ fn responses_incomplete(
         }
     }
     series
+}
+
+fn of_envoy(services: &BTreeSet<Arc<str>>, stats: &BTreeMap<&str, u64>) -> Vec<Series> {
+    let of = |service: &Arc<str>| {
+        let value = stats.get(service.as_ref())?;
+        Some(Series::number(service, Vec::new(), (*value).into()))
+    };
+    services.iter().filter_map(of).collect()
 }
 
 fn one_stat_one_series(services: &BTreeSet<Arc<str>>, samples: &[Sample<'_>]) -> Vec<Series> {

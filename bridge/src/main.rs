@@ -11,7 +11,7 @@ use gatemeter_bridge::{
     app,
     cli::{Cli, Command},
     config::{Config, ConfigError, ConfigErrors, LogFormat, Settings},
-    explain::{self, Budget},
+    explain::{self, Budget, Request},
 };
 use gatemeter_core::plugin_config::PluginConfig;
 use tokio::signal::unix::{SignalKind, signal};
@@ -74,8 +74,22 @@ fn without_serving(command: &Command) -> ExitCode {
         }
     };
     match command {
-        Command::Explain { method, path, .. } => {
-            print!("{}", explain::explain(&config, method, path));
+        Command::Explain {
+            method,
+            path,
+            status,
+            request_header,
+            response_header,
+            ..
+        } => {
+            let request = Request {
+                method,
+                path,
+                status: *status,
+                request_headers: request_header,
+                response_headers: response_header,
+            };
+            print!("{}", explain::explain(&config, &request));
         }
         Command::Budget { max, .. } => {
             let budget = Budget::new(&config);

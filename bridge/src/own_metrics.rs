@@ -97,6 +97,7 @@ fn single(name: &'static str, value: Number) -> Family {
         kind: Kind::Gauge,
         unit: Unit::One,
         page: Page::Operator,
+        is_usual: true,
         series: Vec::new(),
     };
     let mut family = catalog::metric(name).map_or(empty, Family::of);
@@ -139,6 +140,7 @@ fn family(gathered: &prometheus::proto::MetricFamily) -> Family {
         },
         unit: row.map_or(Unit::One, |row| row.unit),
         page: Page::Operator,
+        is_usual: true,
         series: series.collect(),
     }
 }

@@ -190,13 +190,13 @@ impl Reader {
                     "no line of it is `name: value`".to_owned(),
                 ));
             }
-            let dropped = answer.dropped.clone();
-            Ok((Reading::new(answer, &own_scrapes.seen()), dropped))
+            Ok(Reading::new(answer, &own_scrapes.seen()))
         });
-        let (reading, dropped) = decoding
+        let reading: Reading = decoding
             .await
             .map_err(|_| ReadError::Protocol("it cannot be decoded".to_owned()))??;
-        self.own_metrics.stats_dropped(&dropped);
+        let dropped = &reading.dropped;
+        self.own_metrics.stats_dropped(dropped);
         let reasons: Vec<_> = dropped.keys().map(|reason| reason.as_str()).collect();
         if reasons != self.last.dropped {
             if !reasons.is_empty() {

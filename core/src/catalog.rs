@@ -9,6 +9,12 @@
 //! only). The first seven rows are those of the metrics guide; their names,
 //! labels and HELP texts are fixed.
 
+mod rows;
+mod stats;
+
+pub use rows::CATALOG;
+pub use stats::*;
+
 /// Namespace that Envoy puts before the name of every stat of a wasm module on
 /// its `/stats` page, and strips on `/stats/prometheus`.
 pub const ENVOY_NAMESPACE: &str = "wasmcustom.";
@@ -46,6 +52,8 @@ impl Kind {
 pub enum Unit {
     /// A count of things.
     One,
+    /// Bytes.
+    Bytes,
     /// Seconds.
     Seconds,
 }
@@ -55,6 +63,7 @@ impl Unit {
     pub const fn as_str(self) -> Option<&'static str> {
         match self {
             Self::One => None,
+            Self::Bytes => Some("bytes"),
             Self::Seconds => Some("seconds"),
         }
     }
@@ -91,6 +100,9 @@ pub enum Origin {
     Envoy,
     /// Stats that the filter writes.
     Filter,
+    /// Stats that the filter writes where a rule or a preset of its
+    /// configuration asks for them.
+    Rule,
 }
 
 /// Type of an Envoy stat.
@@ -138,273 +150,16 @@ pub struct Metric {
     pub stats: &'static [Stat],
 }
 
-/// One per request and histogram bin, not cumulative: the truth behind both
-/// `http_requests_total` and `http_request_duration_seconds`.
-pub const REQUEST_DURATION_BIN: Stat = counter(
-    "http_request_duration_seconds_bin",
-    &[SERVICE, "method", "path", "status", LE],
-);
-/// Nanoseconds of all requests of a method and path.
-pub const REQUEST_DURATION_SUM: Stat = counter(
-    "http_request_duration_nanoseconds_sum",
-    &[SERVICE, "method", "path"],
-);
-/// Requests, for people who look at Envoy's own page.
-pub const REQUESTS: Stat = counter(
-    "http_requests_total",
-    &[SERVICE, "method", "path", "status"],
-);
-/// Envoy histogram in milliseconds, where the option `native_histogram` is on.
-pub const REQUEST_DURATION_NATIVE: Stat = Stat {
-    name: "http_request_duration_ms",
-    kind: StatKind::Histogram,
-    labels: &[SERVICE, "method", "path"],
-};
-/// Exchanges in flight by the filter's own guards.
-pub const ACTIVE: Stat = gauge("active_connections", &[SERVICE]);
-/// Connections of the service's database pool that are in use.
-pub const DB_ACTIVE: Stat = gauge("db_connections_active", &[SERVICE]);
-/// Connections of the service's database pool that are idle.
-pub const DB_IDLE: Stat = gauge("db_connections_idle", &[SERVICE]);
-/// Cache hits.
-pub const CACHE_HITS: Stat = counter("cache_hits_total", &[SERVICE, "cache_type"]);
-/// Cache misses.
-pub const CACHE_MISSES: Stat = counter("cache_misses_total", &[SERVICE, "cache_type"]);
-/// Replies that Envoy made itself, by response flag.
-pub const LOCAL_REPLIES: Stat = counter("http_local_replies_total", &[SERVICE, "reason"]);
-/// Responses that the client cut; Envoy's own stats access logger writes it.
-/// Those that the upstream cut are Envoy's `downstream_rq_tx_reset`.
-pub const RESPONSES_INCOMPLETE: Stat =
-    counter("http_responses_incomplete_total", &[SERVICE, "reason"]);
-/// Requests on excluded paths.
-pub const EXCLUDED: Stat = counter("gatemeter_excluded_requests_total", &[SERVICE]);
-/// Hops that Envoy redirected internally.
-pub const INTERNAL_REDIRECTS: Stat = counter("gatemeter_internal_redirects_total", &[SERVICE]);
-/// Requests that Envoy's codec refused before any filter saw them; Envoy's own
-/// stats access logger writes it.
-pub const UNPARSED: Stat = counter("gatemeter_unparsed_requests_total", &[SERVICE]);
-/// Label sets in use.
-pub const SERIES: Stat = gauge("gatemeter_series", &[SERVICE]);
-/// Label sets that may be in use.
-pub const SERIES_LIMIT: Stat = gauge("gatemeter_series_limit", &[SERVICE]);
-/// Requests whose label set was over the limit.
-pub const SERIES_OVERFLOWS: Stat = counter("gatemeter_series_overflows_total", &[SERVICE]);
-/// Signal headers that could not be read.
-pub const SIGNAL_ERRORS: Stat = counter("gatemeter_signal_errors_total", &[SERVICE, "signal"]);
-/// Host calls that failed.
-pub const FILTER_ERRORS: Stat = counter("gatemeter_filter_errors_total", &[SERVICE, "reason"]);
-/// Ticks of all VMs.
-pub const TICKS: Stat = counter("gatemeter_filter_ticks_total", &[SERVICE]);
-/// Version of the filter that was configured last; the value is 1.
-pub const FILTER_INFO: Stat = gauge("gatemeter_filter_info", &[SERVICE, "version"]);
-/// 1 for each bound of the histogram bins in use, 0 for one that a new
-/// configuration took away.
-pub const BUCKET_BOUND: Stat = gauge("gatemeter_bucket_bound", &[SERVICE, LE]);
+/// How many rows are those of the metrics guide; the first ones.
+const OF_THE_GUIDE: usize = 7;
 
-/// Every metric, in the order in which the pages show them.
-pub const CATALOG: &[Metric] = &[
-    Metric {
-        name: "http_requests_total",
-        kind: Kind::Counter,
-        labels: &["method", "path", "status"],
-        help: "Total number of HTTP requests processed",
-        stats: &[REQUESTS],
-        ..GUIDE
-    },
-    Metric {
-        name: "http_request_duration_seconds",
-        kind: Kind::Histogram,
-        unit: Unit::Seconds,
-        labels: &["method", "path"],
-        help: "HTTP request latency in seconds",
-        stats: &[REQUEST_DURATION_BIN, REQUEST_DURATION_SUM],
-        ..GUIDE
-    },
-    Metric {
-        name: "active_connections",
-        kind: Kind::Gauge,
-        help: "Number of active HTTP/WebSocket connections",
-        origin: Origin::Envoy,
-        stats: &[ACTIVE],
-        ..GUIDE
-    },
-    Metric {
-        name: "db_connections_active",
-        kind: Kind::Gauge,
-        help: "Number of active database connections in the pool",
-        stats: &[DB_ACTIVE],
-        ..GUIDE
-    },
-    Metric {
-        name: "db_connections_idle",
-        kind: Kind::Gauge,
-        help: "Number of idle database connections in the pool",
-        stats: &[DB_IDLE],
-        ..GUIDE
-    },
-    Metric {
-        name: "cache_hits_total",
-        kind: Kind::Counter,
-        labels: &["cache_type"],
-        help: "Total number of cache hits",
-        stats: &[CACHE_HITS],
-        ..GUIDE
-    },
-    Metric {
-        name: "cache_misses_total",
-        kind: Kind::Counter,
-        labels: &["cache_type"],
-        help: "Total number of cache misses",
-        stats: &[CACHE_MISSES],
-        ..GUIDE
-    },
-    Metric {
-        name: "http_local_replies_total",
-        kind: Kind::Counter,
-        labels: &["reason"],
-        help: "Requests with a status of 500 or above, or without a response, on which Envoy set a response flag, by that flag.",
-        stability: Stability::Stable,
-        stats: &[LOCAL_REPLIES],
-        ..OPERATOR
-    },
-    Metric {
-        name: "http_responses_incomplete_total",
-        kind: Kind::Counter,
-        labels: &["reason"],
-        help: "Responses that were cut after their headers, by the side that cut them.",
-        stability: Stability::Stable,
-        origin: Origin::Envoy,
-        stats: &[RESPONSES_INCOMPLETE],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_excluded_requests_total",
-        kind: Kind::Counter,
-        help: "Requests on paths that the configuration excludes.",
-        stats: &[EXCLUDED],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_internal_redirects_total",
-        kind: Kind::Counter,
-        help: "Hops that Envoy redirected internally; they are no requests of a client.",
-        stats: &[INTERNAL_REDIRECTS],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_unparsed_requests_total",
-        kind: Kind::Counter,
-        help: "Requests that Envoy refused or lost before their headers were complete; no filter sees them.",
-        origin: Origin::Envoy,
-        stats: &[UNPARSED],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_series",
-        kind: Kind::Gauge,
-        help: "Label sets of method, path and status in use, without the reserve for overflow.",
-        stats: &[SERIES],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_series_limit",
-        kind: Kind::Gauge,
-        help: "Label sets of method, path and status that may be in use, without the reserve for overflow.",
-        stats: &[SERIES_LIMIT],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_series_overflows_total",
-        kind: Kind::Counter,
-        help: "Requests counted under the path _OVERFLOW because all label sets were in use or the name was too long.",
-        stats: &[SERIES_OVERFLOWS],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_signal_errors_total",
-        kind: Kind::Counter,
-        labels: &["signal"],
-        help: "Signal headers of responses that could not be read, by signal.",
-        stats: &[SIGNAL_ERRORS],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_filter_errors_total",
-        kind: Kind::Counter,
-        labels: &["reason"],
-        help: "Host calls of the filter that failed, by call.",
-        stats: &[FILTER_ERRORS],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_filter_ticks_total",
-        kind: Kind::Counter,
-        help: "Ticks of the filter in all VMs; a filter that stops ticking is dead.",
-        stats: &[TICKS],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_filter_info",
-        kind: Kind::Gauge,
-        labels: &["version"],
-        help: "Version of the filter that was configured; the value is 1.",
-        stats: &[FILTER_INFO],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_bucket_bound",
-        kind: Kind::Gauge,
-        help: "Bounds of the histogram bins in use.",
-        page: Page::None,
-        stats: &[BUCKET_BOUND],
-        ..OPERATOR
-    },
-    Metric {
-        name: "http_request_duration_ms",
-        kind: Kind::Histogram,
-        labels: &["method", "path"],
-        help: "HTTP request latency in milliseconds as an Envoy histogram, for stats sinks.",
-        page: Page::None,
-        stats: &[REQUEST_DURATION_NATIVE],
-        ..OPERATOR
-    },
-    Metric {
-        name: "gatemeter_up",
-        kind: Kind::Gauge,
-        help: "Whether the last read of Envoy's stats succeeded (1) or not (0).",
-        stability: Stability::Stable,
-        ..BRIDGE
-    },
-    Metric {
-        name: "gatemeter_scrape_duration_seconds",
-        kind: Kind::Gauge,
-        unit: Unit::Seconds,
-        help: "How long the last read of Envoy's stats took.",
-        ..BRIDGE
-    },
-    Metric {
-        name: "gatemeter_scrape_errors_total",
-        kind: Kind::Counter,
-        labels: &["reason"],
-        help: "Reads of Envoy's stats that failed, by reason.",
-        stability: Stability::Stable,
-        ..BRIDGE
-    },
-    Metric {
-        name: "gatemeter_dropped_stats_total",
-        kind: Kind::Counter,
-        labels: &["reason"],
-        help: "Stats of Envoy that were dropped because they could not be read, by reason.",
-        ..BRIDGE
-    },
-    Metric {
-        name: "gatemeter_build_info",
-        kind: Kind::Gauge,
-        labels: &["version"],
-        help: "Version of the bridge; the value is 1.",
-        ..BRIDGE
-    },
-];
+impl Metric {
+    /// Whether it is one of the metrics guide's, which every service shows.
+    pub fn is_of_the_guide(&self) -> bool {
+        let mut guide = CATALOG.iter().take(OF_THE_GUIDE);
+        guide.any(|metric| metric.name == self.name)
+    }
+}
 
 /// The row with this name.
 pub fn metric(name: &str) -> Option<&'static Metric> {
@@ -441,45 +196,6 @@ pub fn stats_tags() -> Vec<(&'static str, String)> {
         })
         .collect()
 }
-
-const fn counter(name: &'static str, labels: &'static [&'static str]) -> Stat {
-    Stat {
-        name,
-        kind: StatKind::Counter,
-        labels,
-    }
-}
-
-const fn gauge(name: &'static str, labels: &'static [&'static str]) -> Stat {
-    Stat {
-        name,
-        kind: StatKind::Gauge,
-        labels,
-    }
-}
-
-const GUIDE: Metric = Metric {
-    name: "",
-    kind: Kind::Counter,
-    unit: Unit::One,
-    labels: &[],
-    help: "",
-    stability: Stability::Stable,
-    page: Page::Service,
-    origin: Origin::Filter,
-    stats: &[],
-};
-
-const OPERATOR: Metric = Metric {
-    page: Page::Operator,
-    stability: Stability::Unstable,
-    ..GUIDE
-};
-
-const BRIDGE: Metric = Metric {
-    origin: Origin::Bridge,
-    ..OPERATOR
-};
 
 #[cfg(test)]
 mod tests;

@@ -19,8 +19,7 @@
 use crate::header_map::HeaderMap;
 use crate::host::{Headers, Property, Stream};
 use crate::labels::{Method, ResponseFlags, Status};
-use crate::recorder::{PathId, Recorder, RequestPath};
-use crate::signals::{Room, Signal};
+use crate::recorder::{Asked, Counted, Facts, Heard, PathId, Recorder, RequestPath};
 
 /// `response.code_details` of a hop that Envoy redirected internally.
 const INTERNAL_REDIRECT: &[u8] = b"internal_redirect";
@@ -42,6 +41,8 @@ pub struct Exchange {
     started: Option<u64>,
     request: Option<Request>,
     response: Option<Status>,
+    /// What its response said, if that was anything of interest.
+    heard: Option<Box<Heard>>,
     counted: bool,
     open: bool,
 }
@@ -50,6 +51,7 @@ pub struct Exchange {
 struct Request {
     method: Method,
     path: RequestPath,
+    facts: u64,
 }
 
 impl Request {
@@ -57,25 +59,36 @@ impl Request {
     const UNKNOWN: Self = Self {
         method: Method::OTHER,
         path: RequestPath::Known(PathId::UNMATCHED),
+        facts: 0,
     };
 
     /// `None` where the map has neither method nor path. Of a repeated header
-    /// the first counts, as Envoy has it.
-    fn read(recorder: &mut Recorder, map: &[u8], path_from: PathFrom) -> Option<Self> {
+    /// the first counts, as Envoy has it. `began` is when it came.
+    fn read(
+        recorder: &mut Recorder,
+        host: &impl Stream,
+        map: &[u8],
+        path_from: PathFrom,
+        began: Option<u64>,
+    ) -> Option<Self> {
         let (mut method, mut path, mut original) = (None, None, None);
+        let mut asked = recorder.asks().then(Asked::default);
         for (name, value) in HeaderMap::new(map).take(MAX_HEADERS) {
             match name {
                 b":method" => method = method.or(Some(value)),
                 b":path" => path = path.or(Some(value)),
                 ORIGINAL_PATH => original = original.or(Some(value)),
-                _ => continue,
+                _ => match &mut asked {
+                    Some(asked) => recorder.ask(name, value, asked),
+                    None => continue,
+                },
             }
             // Envoy puts the pseudo-headers first: most headers need no look.
             let found = match path_from {
                 PathFrom::Path => path,
                 PathFrom::OriginalPath => original,
             };
-            if found.is_some() && method.is_some() {
+            if found.is_some() && method.is_some() && asked.is_none() {
                 break;
             }
         }
@@ -86,7 +99,11 @@ impl Request {
         if method.is_none() && path.is_none() {
             return None;
         }
+        if let Some(asked) = &mut asked {
+            recorder.asked_all(host, path, began, asked);
+        }
         Some(Self {
+            facts: asked.map_or(0, |asked| asked.facts),
             method: method.map_or(Method::OTHER, Method::new),
             path: path.map_or(RequestPath::Known(PathId::UNMATCHED), |path| {
                 recorder.look_up(path)
@@ -107,33 +124,45 @@ enum PathFrom {
 /// What the headers of a response say.
 struct Response {
     status: Option<Status>,
-    event_stream: bool,
-    /// Which may be there, and so may have to be stripped.
-    signals: [bool; Signal::ALL.len()],
+    /// Of a repeated `content-type` the first counts.
+    event_stream: Option<bool>,
+    heard: Option<Box<Heard>>,
 }
 
 impl Response {
-    /// Reads the map, and gives its signals to the recorder.
-    fn read(recorder: &mut Recorder, map: &[u8]) -> Self {
-        let map = HeaderMap::new(map);
+    /// Reads the map, and gives its signals to the recorder; `now` is any
+    /// moment of the exchange.
+    fn read(recorder: &mut Recorder, host: &impl Stream, map: &[u8], now: u64) -> Self {
+        let headers = HeaderMap::new(map);
         let mut response = Self {
             status: None,
-            event_stream: false,
-            // Beyond what is looked at there may be any of them.
-            signals: [map.len() > MAX_HEADERS; Signal::ALL.len()],
+            event_stream: None,
+            heard: None,
         };
-        let mut room = Room::default();
-        for (name, value) in map.take(MAX_HEADERS) {
-            if let Some(signal) = Signal::of_header(name) {
-                if let Some(present) = response.signals.get_mut(signal as usize) {
-                    *present = true;
-                }
-                recorder.signal(signal, value, &mut room);
-            } else if name == b":status" {
-                response.status = response.status.or(Some(Status::new(value)));
-            } else if name == b"content-type" {
-                response.event_stream = is_event_stream(value);
+        if headers.len() > MAX_HEADERS {
+            response.heard.get_or_insert_default().may_have_all();
+        }
+        for (name, value) in headers.take(MAX_HEADERS) {
+            if !recorder.is_heard(name) {
+                continue;
             }
+            if name == b":status" {
+                response.status = response.status.or(Some(Status::new(value)));
+                continue;
+            }
+            if name == b"content-type" {
+                if response.event_stream.is_none() {
+                    response.event_stream = Some(is_event_stream(value));
+                }
+                if !recorder.hears_content_type() {
+                    continue;
+                }
+            }
+            let heard = response.heard.get_or_insert_default();
+            recorder.hear(host, name, value, now, heard);
+        }
+        if let Some(heard) = &mut response.heard {
+            recorder.heard_all(host, map, heard);
         }
         response
     }
@@ -148,6 +177,7 @@ impl Exchange {
             started,
             request: None,
             response: None,
+            heard: None,
             counted: false,
             open: true,
         }
@@ -155,7 +185,7 @@ impl Exchange {
 
     /// The request's headers, before any route rewrites them.
     pub fn on_request_headers(&mut self, recorder: &mut Recorder, host: &impl Stream) {
-        self.request = read_request(recorder, host, PathFrom::Path);
+        self.request = read_request(recorder, host, PathFrom::Path, self.started);
     }
 
     /// The final response's headers.
@@ -163,21 +193,18 @@ impl Exchange {
         let Some(map) = headers(recorder, host, Headers::Response) else {
             return;
         };
-        let response = Response::read(recorder, &map);
+        let now = self.started.unwrap_or(0);
+        let response = Response::read(recorder, host, &map, now);
         self.response = response.status;
-        for (signal, present) in Signal::ALL.iter().zip(response.signals) {
-            if present
-                && recorder.strips(*signal)
-                && let Err(error) = host.remove_response_header(signal.header())
-            {
-                recorder.failed(error);
-            }
+        if let Some(heard) = &response.heard {
+            recorder.strip(host, heard);
         }
+        self.heard = response.heard;
         if self.counted {
             return;
         }
         let method = self.request.as_ref().map(|request| request.method);
-        let stays_open = response.event_stream
+        let stays_open = response.event_stream == Some(true)
             || response.status.is_some_and(|status| {
                 status.code() == 101
                     || (method == Some(Method::CONNECT) && status.code() / 100 == 2)
@@ -190,6 +217,9 @@ impl Exchange {
 
     /// Everything is over; headers and properties can still be read.
     pub fn on_log(&mut self, recorder: &mut Recorder, host: &impl Stream) {
+        if let Some(heard) = &self.heard {
+            hear_the_end(recorder, host, heard);
+        }
         if self.counted {
             return;
         }
@@ -205,7 +235,7 @@ impl Exchange {
             return recorder.internal_redirect(host);
         }
         if self.request.is_none() {
-            self.request = read_request(recorder, host, PathFrom::Path);
+            self.request = read_request(recorder, host, PathFrom::Path, self.started);
         }
         if self.is_excluded() {
             return self.count(recorder, host, Status::OTHER, 0);
@@ -238,7 +268,8 @@ impl Exchange {
         self.counted = true;
         let unknown = Request::UNKNOWN;
         let request = self.request.as_ref().unwrap_or(&unknown);
-        count(recorder, host, request, status, nanos);
+        let facts = self.heard.as_ref().map_or(0, |heard| heard.facts);
+        count(recorder, host, request, facts, status, nanos);
     }
 
     fn is_excluded(&self) -> bool {
@@ -266,9 +297,21 @@ impl Exchange {
 /// is `request.duration`. A request that Envoy's codec refused reaches it too,
 /// without headers and status.
 pub fn on_access_log(recorder: &mut Recorder, host: &impl Stream) {
-    let request = read_request(recorder, host, PathFrom::OriginalPath);
-    let response = headers(recorder, host, Headers::Response)
-        .and_then(|map| Response::read(recorder, &map).status);
+    // The clock is read only where a player may have to be timed.
+    let now = recorder
+        .listens_to_players()
+        .then(|| host.now().map_err(|error| recorder.failed(error)).ok())
+        .flatten();
+    let request = read_request(recorder, host, PathFrom::OriginalPath, now);
+    let (mut response, mut facts) = (None, 0);
+    if let Some(map) = headers(recorder, host, Headers::Response) {
+        let read = Response::read(recorder, host, &map, now.unwrap_or(0));
+        response = read.status;
+        if let Some(heard) = read.heard {
+            facts = heard.facts;
+            hear_the_end(recorder, host, &heard);
+        }
+    }
     let Some(request) = request.or_else(|| response.map(|_| Request::UNKNOWN)) else {
         return recorder.unparsed(host);
     };
@@ -281,20 +324,47 @@ pub fn on_access_log(recorder: &mut Recorder, host: &impl Stream) {
     }
     let status = status_of_unanswered(recorder, host, response);
     let nanos = request_duration(recorder, host).unwrap_or(0);
-    count(recorder, host, &request, status, nanos);
+    count(recorder, host, &request, facts, status, nanos);
+}
+
+/// What can be heard of a response only when it is over.
+fn hear_the_end(recorder: &mut Recorder, host: &impl Stream, heard: &Heard) {
+    if heard.timing_in_trailers
+        && let Some(map) = headers(recorder, host, Headers::ResponseTrailers)
+    {
+        recorder.hear_trailers(HeaderMap::new(&map));
+    }
+    if !heard.outcomes.is_empty() {
+        let bytes = integer(recorder, host, Property::ResponseSize).unwrap_or(0);
+        recorder.cache_bytes(&heard.outcomes, bytes);
+    }
 }
 
 fn count(
     recorder: &mut Recorder,
     host: &impl Stream,
     request: &Request,
+    response_facts: u64,
     status: Status,
     nanos: u64,
 ) {
     if request.path == RequestPath::Excluded {
         recorder.excluded(host);
     } else {
-        recorder.request(host, request.method, &request.path, status, nanos);
+        let facts = Facts {
+            request: request.facts,
+            response: response_facts,
+        };
+        recorder.request(
+            host,
+            Counted {
+                method: request.method,
+                path: &request.path,
+                status,
+                nanos,
+                facts,
+            },
+        );
     }
 }
 
@@ -302,9 +372,10 @@ fn read_request(
     recorder: &mut Recorder,
     host: &impl Stream,
     path_from: PathFrom,
+    began: Option<u64>,
 ) -> Option<Request> {
     let map = headers(recorder, host, Headers::Request)?;
-    Request::read(recorder, &map, path_from)
+    Request::read(recorder, host, &map, path_from, began)
 }
 
 fn read_status(recorder: &mut Recorder, host: &impl Stream) -> Option<Status> {

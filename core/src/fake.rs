@@ -132,6 +132,7 @@ fn name_of(which: Headers) -> &'static str {
     match which {
         Headers::Request => "request",
         Headers::Response => "response",
+        Headers::ResponseTrailers => "response trailers",
     }
 }
 

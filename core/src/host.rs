@@ -78,13 +78,15 @@ impl HostCall {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricId(pub u32);
 
-/// One of the two header maps of an exchange.
+/// One of the header maps of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Headers {
     /// From the client.
     Request,
     /// To the client.
     Response,
+    /// To the client, after the body; in the log callback only.
+    ResponseTrailers,
 }
 
 /// Envoy attributes that are read, only where headers do not tell.
@@ -92,10 +94,18 @@ pub enum Headers {
 pub enum Property {
     /// `request.duration`: nanoseconds.
     RequestDuration,
+    /// `request.size`: bytes of the body, or what `content-length` says of them.
+    RequestSize,
+    /// `request.total_size`: bytes of headers and body that have come.
+    RequestTotalSize,
     /// `response.code_details`: why the proxy answered as it did.
     ResponseCodeDetails,
     /// `response.flags`: one bit a flag.
     ResponseFlags,
+    /// `response.size`: bytes of the body that have gone out.
+    ResponseSize,
+    /// `upstream.address`: the host that answered.
+    UpstreamAddress,
 }
 
 impl Property {
@@ -103,8 +113,12 @@ impl Property {
     pub const fn path(self) -> &'static str {
         match self {
             Self::RequestDuration => "request\0duration",
+            Self::RequestSize => "request\0size",
+            Self::RequestTotalSize => "request\0total_size",
             Self::ResponseCodeDetails => "response\0code_details",
             Self::ResponseFlags => "response\0flags",
+            Self::ResponseSize => "response\0size",
+            Self::UpstreamAddress => "upstream\0address",
         }
     }
 }

@@ -7,11 +7,13 @@
 //! - [`labels`]: the closed sets: methods, statuses, response flags
 //! - [`path_label`]: which label a path gets
 //! - [`signals`]: what services say in response headers
+//! - [`signal_rules`]: which metrics a configuration makes of that
 //! - [`plugin_config`]: the filter's configuration
 //! - [`host`]: what is needed of the proxy
 //! - [`header_map`]: how the proxy hands over headers
 //! - [`exchange`]: when one HTTP exchange is counted
 //! - [`recorder`]: the counts, and their way to the proxy
+//! - [`trial`]: what one exchange would move, without a proxy
 //!
 //! # Invariants
 //! - Pure: no proxy-wasm, no runtime, no I/O, no clock. Time and host are passed in.
@@ -37,5 +39,7 @@ pub mod labels;
 pub mod path_label;
 pub mod plugin_config;
 pub mod recorder;
+pub mod signal_rules;
 pub mod signals;
 pub mod stat_name;
+pub mod trial;

@@ -11,28 +11,57 @@
 //! under `_OTHER` for method and status. Totals stay right in every case.
 
 mod admission;
+mod asked;
+mod caches;
+mod constants;
+mod derived;
+mod gauges;
+mod heard;
 mod paths;
+mod players;
 mod scalars;
 mod series;
+mod watch;
 
-use crate::buckets::Buckets;
-use crate::catalog::{BUCKET_BOUND, FILTER_INFO, SERIES_LIMIT};
-use crate::host::{Failed, HostCall, Stats};
+use crate::catalog::{FILTER_INFO, SERIES_LIMIT};
+use crate::host::{Failed, Property, Stats, Stream};
 use crate::labels::{Method, Status};
+use crate::path_label::UNMATCHED;
 use crate::plugin_config::PluginConfig;
-use crate::signals::{Malformed, Room, Signal, cache_status, dictionary};
+use crate::signal_rules::Amount;
 
 pub use admission::RESERVE;
+pub(crate) use asked::Asked;
+pub use caches::MOST_TYPES;
+pub(crate) use derived::Facts;
+pub(crate) use heard::Heard;
 pub(crate) use paths::{PathId, RequestPath};
+pub(crate) use players::Playback;
 pub use series::request_name_fits;
 
 use admission::{Admission, Fingerprint, Place};
+use caches::Caches;
+use derived::{Cases, Derived};
+use gauges::Gauges;
 use paths::Paths;
+use players::Players;
 use scalars::{Scalars, set_constant};
-use series::{SeriesTable, Set};
+use series::{Bytes, SeriesTable, Set};
+use watch::Watch;
 
 /// Version that `gatemeter_filter_info` shows.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// An exchange that is over, or stays open for long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted<'r> {
+    pub(crate) method: Method,
+    pub(crate) path: &'r RequestPath,
+    pub(crate) status: Status,
+    /// How long it took.
+    pub(crate) nanos: u64,
+    pub(crate) facts: Facts,
+}
 
 /// The counts of one service in one worker.
 #[derive(Debug)]
@@ -43,6 +72,16 @@ pub struct Recorder {
     admission: Admission,
     paths: Paths,
     series: SeriesTable,
+    /// By the place of a series; empty where no rule counts.
+    cases: Vec<Cases>,
+    derived: Derived,
+    caches: Caches,
+    gauges: Gauges,
+    players: Players,
+    /// Headers of responses that are of interest.
+    responses: Watch,
+    /// Headers of requests that are of interest.
+    requests: Watch,
     scalars: Scalars,
     published_series: Option<u32>,
     closed: bool,
@@ -52,7 +91,17 @@ impl Recorder {
     /// A recorder for this configuration; `seed` is any number that clients
     /// cannot know.
     pub fn new(mut config: PluginConfig, seed: u64) -> Self {
+        let responses = Watch::responses(&config);
+        let signals = responses.names().chain([heard::CMCD]);
         Self {
+            scalars: Scalars::new(&config, signals),
+            cases: Vec::new(),
+            derived: Derived::new(&config),
+            caches: Caches::new(&config.service, &config.cache),
+            gauges: Gauges::new(&config),
+            players: Players::new(&config),
+            requests: Watch::requests(&config),
+            responses,
             admission: Admission::new(&config.service, config.max_series),
             paths: Paths::new(std::mem::take(&mut config.paths), seed),
             series: SeriesTable::new(
@@ -60,16 +109,10 @@ impl Recorder {
                 config.buckets.clone(),
                 config.native_histogram,
             ),
-            scalars: Scalars::new(&config),
             published_series: None,
             closed: false,
             config,
         }
-    }
-
-    /// Whether the client is not to see the header of this signal.
-    pub(crate) fn strips(&self, signal: Signal) -> bool {
-        self.config.strip.contains(&signal)
     }
 
     /// Makes everything appear that is shown at 0, and the constants of the
@@ -87,7 +130,11 @@ impl Recorder {
             &[service],
             self.config.max_series.into(),
         )?;
-        publish_bounds(host, service, &self.config.buckets)?;
+        self.publish_constants(host)?;
+        self.derived.define(host)?;
+        self.caches.define(host)?;
+        self.gauges.define(host)?;
+        self.players.define(host)?;
         self.scalars.define(host)
     }
 
@@ -116,9 +163,14 @@ impl Recorder {
 
     fn push(&mut self, host: &impl Stats) {
         let scalars = &mut self.scalars;
-        self.series.push(host, &self.paths, |Failed(call)| {
-            scalars.errors.add(call as usize);
-        });
+        let mut failed = |Failed(call)| scalars.errors.add(call as usize);
+        self.series.push(host, &self.paths, &mut failed);
+        self.derived.push(host, &mut failed);
+        self.caches.push(host, &mut failed);
+        if let Err(error) = self.gauges.push(host) {
+            failed(error);
+        }
+        self.players.push(host, &mut failed);
         self.scalars.push(host);
     }
 
@@ -170,63 +222,102 @@ impl Recorder {
     }
 
     /// One request: one count, one observation.
-    pub(crate) fn request(
-        &mut self,
-        host: &impl Stats,
-        method: Method,
-        path: &RequestPath,
-        status: Status,
-        nanos: u64,
-    ) {
-        let series = match self.ordinary(host, method, path, status) {
-            Ok(Some(series)) => series,
-            Ok(None) => self.overflow(host, method, status),
+    pub(crate) fn request(&mut self, host: &impl Stream, request: Counted<'_>) {
+        let Counted {
+            method,
+            path,
+            status,
+            nanos,
+            facts: _,
+        } = request;
+        let ordinary = match self.ordinary(host, method, path, status) {
+            Ok(series) => series,
             Err(error) => {
                 self.failed(error);
-                self.overflow(host, method, status)
+                None
             }
         };
-        if let Err(error) = self.series.observe(host, &self.paths, series, nanos) {
+        if self.derived.counts() {
+            self.derive(host, &request, ordinary);
+        }
+        let bytes = self.config.bytes_per_route.then(|| Bytes {
+            request: self.size(host, Amount::RequestBytes),
+            response: self.size(host, Amount::ResponseBytes),
+        });
+        let series = ordinary.unwrap_or_else(|| self.overflow(host, method, status));
+        if let Err(error) = self.series.observe(host, &self.paths, series, nanos, bytes) {
             self.failed(error);
         }
         self.recorded(host);
     }
 
-    /// One line of a signal header of a response, and the room that the
-    /// signals before it have left.
-    pub(crate) fn signal(&mut self, signal: Signal, line: &[u8], room: &mut Room) {
-        let read = match signal {
-            Signal::CacheStatus => self.caches(line, room),
-            Signal::DbPool => self.pool(line, room),
-            Signal::ServerTiming => Ok(()),
+    /// Moves the counters of rules. A path that has no label yet is asked for
+    /// under the one that it would have: a failed login is one before the first
+    /// that succeeds.
+    fn derive(&mut self, host: &impl Stream, request: &Counted<'_>, series: Option<usize>) {
+        let Counted {
+            method,
+            path,
+            status,
+            facts,
+            ..
+        } = *request;
+        let known = match path {
+            RequestPath::Known(_) => series,
+            _ => None,
         };
-        if read.is_err() {
-            self.scalars.signal_errors.add(signal as usize);
-        }
-    }
-
-    fn caches(&mut self, line: &[u8], room: &mut Room) -> Result<(), Malformed> {
-        for member in cache_status::read(line, room)? {
-            let cache_type = self.config.cache_type(&member.name);
-            let index = self.scalars.cache_type(cache_type);
-            if member.result.is_hit() {
-                self.scalars.cache_hits.add(index);
-            } else if member.result.is_miss() {
-                self.scalars.cache_misses.add(index);
+        let mut derived = std::mem::take(&mut self.derived);
+        if let Some(series) = known {
+            while self.cases.len() <= series {
+                let set = self.series.set(self.cases.len());
+                let cases = set
+                    .map(|set| derived.cases(set.method, self.paths.label(set.path), set.status));
+                self.cases.push(cases.unwrap_or_default());
             }
+            let cases = std::mem::take(&mut self.cases);
+            if let Some(cases) = cases.get(series) {
+                derived.count(cases, facts, |amount| self.size(host, amount));
+            }
+            self.cases = cases;
+        } else {
+            let label = match path {
+                RequestPath::Known(path) => self.paths.label(*path),
+                RequestPath::Candidate(label) => label,
+                RequestPath::Excluded | RequestPath::TooLong => UNMATCHED,
+            };
+            let cases = derived.cases(method, label, status);
+            derived.count(&cases, facts, |amount| self.size(host, amount));
         }
-        Ok(())
+        self.derived = derived;
     }
 
-    fn pool(&mut self, line: &[u8], room: &mut Room) -> Result<(), Malformed> {
-        let pool = dictionary::read(line, &["active", "idle"], room)?;
-        if let Some(active) = pool.of(0) {
-            self.scalars.db_active.set(active);
+    /// Bytes of a body, of one that was cut those that came or went.
+    fn size(&mut self, host: &impl Stream, amount: Amount) -> u64 {
+        match amount {
+            Amount::One => 1,
+            Amount::ResponseBytes => self.integer(host, Property::ResponseSize),
+            // Envoy believes `content-length`; what came in all, with the
+            // headers, is more than the body, unless that was cut.
+            Amount::RequestBytes => self
+                .integer(host, Property::RequestSize)
+                .min(self.integer(host, Property::RequestTotalSize)),
         }
-        if let Some(idle) = pool.of(1) {
-            self.scalars.db_idle.set(idle);
-        }
-        Ok(())
+    }
+
+    fn integer(&mut self, host: &impl Stream, property: Property) -> u64 {
+        let bytes = host.property(property).unwrap_or_else(|error| {
+            self.failed(error);
+            None
+        });
+        let bytes = bytes.and_then(|bytes| (*bytes).try_into().ok());
+        bytes.map_or(0, u64::from_le_bytes)
+    }
+
+    fn publish_constants(&self, host: &impl Stats) -> Result<(), Failed> {
+        let histograms = self.derived.histograms().chain(self.players.histogram());
+        let histograms =
+            histograms.map(|histogram| (histogram.family().name.as_str(), histogram.buckets()));
+        constants::publish(host, &self.config, histograms)
     }
 
     fn recorded(&mut self, host: &impl Stats) {
@@ -339,27 +430,6 @@ impl Recorder {
             .find(set)
             .unwrap_or_else(|| self.series.add(set))
     }
-}
-
-/// Says which bounds are in use, and takes back those of the configuration
-/// before: the bridge folds the bins of a bound that is gone into the next.
-fn publish_bounds(host: &impl Stats, service: &str, buckets: &Buckets) -> Result<(), Failed> {
-    let key = format!("gatemeter.{service}.bounds");
-    let spelled: Vec<String> = (0..buckets.bins())
-        .map(|bin| buckets.spelled(bin))
-        .collect();
-    let before = host.shared_data(&key)?;
-    let before = before.as_ref().map_or(&[][..], |(bytes, _)| bytes);
-    for bound in str::from_utf8(before).unwrap_or_default().split(' ') {
-        if !bound.is_empty() && !spelled.iter().any(|now| now == bound) {
-            set_constant(host, BUCKET_BOUND, &[service, bound], 0)?;
-        }
-    }
-    for bound in &spelled {
-        set_constant(host, BUCKET_BOUND, &[service, bound], 1)?;
-    }
-    let stored = host.set_shared_data(&key, spelled.join(" ").as_bytes(), 0)?;
-    stored.then_some(()).ok_or(Failed(HostCall::SetSharedData))
 }
 
 #[cfg(test)]

@@ -15,42 +15,16 @@ pub mod server_timing;
 pub use cache_result::CacheResult;
 pub use room::Room;
 
-/// A response header that is read, by the name that
-/// `gatemeter_signal_errors_total` shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// `Cache-Status` (RFC 9211).
-    CacheStatus,
-    /// `X-Db-Pool`, a dictionary of structured fields (RFC 9651).
-    DbPool,
-    /// `Server-Timing`; nothing is read from it, but it can be hidden.
-    ServerTiming,
-}
-
-impl Signal {
-    /// Every signal, in the order of the variants.
-    pub const ALL: [Self; 3] = [Self::CacheStatus, Self::DbPool, Self::ServerTiming];
-
-    /// Name of the header in lower case, as HTTP/2 and Envoy spell it.
-    pub const fn header(self) -> &'static str {
-        match self {
-            Self::CacheStatus => "cache-status",
-            Self::DbPool => "x-db-pool",
-            Self::ServerTiming => "server-timing",
-        }
-    }
-
-    /// The signal of a header name in lower case.
-    pub fn of_header(name: &[u8]) -> Option<Self> {
-        // The lengths differ, which spares most headers a comparison.
-        match name.len() {
-            12 if name == b"cache-status" => Some(Self::CacheStatus),
-            9 if name == b"x-db-pool" => Some(Self::DbPool),
-            13 if name == b"server-timing" => Some(Self::ServerTiming),
-            _ => None,
-        }
-    }
-}
+/// Response headers that are read under any configuration, or can be with a
+/// rule, in lower case. What a client says under these names is not believed.
+pub const RESPONSE_HEADERS: [&str; 6] = [
+    "cache-status",
+    "cf-cache-status",
+    "server-timing",
+    "x-cache",
+    "x-cache-status",
+    "x-db-pool",
+];
 
 /// A header value that is not what its standard says, or for which a response
 /// has no [`Room`]. No text of it is kept.
@@ -61,20 +35,5 @@ pub struct Malformed;
 impl From<sfv::Error> for Malformed {
     fn from(_: sfv::Error) -> Self {
         Self
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_header_name_leads_to_its_signal_and_back() {
-        for (index, signal) in Signal::ALL.iter().enumerate() {
-            assert_eq!(*signal as usize, index);
-            assert_eq!(Signal::of_header(signal.header().as_bytes()), Some(*signal));
-        }
-        assert_eq!(Signal::of_header(b"x-db-poo1"), None);
-        assert_eq!(Signal::of_header(b""), None);
     }
 }

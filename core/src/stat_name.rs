@@ -96,13 +96,26 @@ pub fn encode(stat: &Stat, values: &[&str]) -> Result<String, EncodeError> {
             stat.name,
         ));
     }
+    let labels = stat.labels.iter().zip(values);
+    encode_labels(stat.name, labels.map(|(label, value)| (*label, *value)))
+}
+
+/// The same for a stat that the catalogue does not know: one of a metric that
+/// a configuration names itself. Name and labels must be plain names.
+///
+/// # Errors
+/// Where the name would be too long.
+pub fn encode_labels<'a>(
+    stat: &str,
+    labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<String, EncodeError> {
     let mut name = String::with_capacity(128);
-    name.push_str(stat.name);
-    for (label, value) in stat.labels.iter().zip(values) {
+    name.push_str(stat);
+    for (label, value) in labels {
         name.push('.');
         name.push_str(label);
         name.push('=');
-        if *label == LE {
+        if label == LE {
             name.push_str(value);
         } else {
             push_escaped(&mut name, value);
@@ -151,6 +164,42 @@ pub fn decode(name: &str) -> Result<Decoded<'_>, DecodeError> {
         metric,
         values,
     })
+}
+
+/// A name of a stat that the catalogue does not know, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlisted<'a> {
+    /// What stands before the labels.
+    pub stat: &'a str,
+    /// Names and values of the labels, in the order of the name.
+    pub labels: Vec<(&'a str, Cow<'a, str>)>,
+}
+
+/// Takes the name of a stat apart that the catalogue does not know; whether it
+/// is one of ours only [`catalog::FAMILY`] tells.
+///
+/// # Errors
+/// Where [`encode_labels`] cannot have written the name.
+pub fn decode_unlisted(name: &str) -> Result<Unlisted<'_>, DecodeError> {
+    let (stat, mut rest) = match name.split_once('.') {
+        Some((stat, rest)) => (stat, Some(rest)),
+        None => (name, None),
+    };
+    let mut labels = Vec::new();
+    while let Some(text) = rest {
+        let (label, value) = text.split_once('=').ok_or(DecodeError::BadLabels)?;
+        if label == LE {
+            labels.push((label, Cow::Borrowed(value)));
+            break;
+        }
+        let (value, after) = match value.split_once('.') {
+            Some((value, after)) => (value, Some(after)),
+            None => (value, None),
+        };
+        labels.push((label, unescape(value)?));
+        rest = after;
+    }
+    Ok(Unlisted { stat, labels })
 }
 
 fn is_kept(byte: u8) -> bool {

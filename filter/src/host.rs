@@ -30,6 +30,7 @@ const HISTOGRAM: u32 = 2;
 
 const REQUEST_HEADERS: u32 = 0;
 const RESPONSE_HEADERS: u32 = 2;
+const RESPONSE_TRAILERS: u32 = 3;
 
 const PLUGIN_CONFIGURATION: u32 = 7;
 
@@ -195,6 +196,7 @@ impl Stream for Proxy {
         let map = match which {
             Headers::Request => REQUEST_HEADERS,
             Headers::Response => RESPONSE_HEADERS,
+            Headers::ResponseTrailers => RESPONSE_TRAILERS,
         };
         let mut returned = Returned::nowhere();
         // SAFETY: both out-pointers are valid.

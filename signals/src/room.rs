@@ -1,13 +1,13 @@
 //! How much one response may say: as much as the proxy's filter reads.
 //!
-//! It reads 1024 bytes of signal headers, where each line takes 32 beside its
+//! It reads 1024 bytes of signal headers, where each line takes 64 beside its
 //! own, and 64 parts; a header that does not fit is lost whole, with everything
 //! in it. So what does not fit is not sent.
 
 /// Bytes of all signal headers of a response.
 pub(crate) const BYTES: usize = 1024;
 /// What a line takes of them beside its own bytes.
-pub(crate) const BYTES_OF_A_LINE: usize = 32;
+pub(crate) const BYTES_OF_A_LINE: usize = 64;
 /// Members of lists and dictionaries and their parameters, all together.
 pub(crate) const PARTS: usize = 64;
 /// What stands between two members of a list.

@@ -71,11 +71,11 @@ fn drops_and_counts_each_kind_of_bad_line_and_keeps_its_neighbours() {
             DropReason::NegativeGauge,
         ),
         (
-            "wasmcustom.gatemeter_bucket_bound.service=api.le=1: 1".to_owned(),
+            "wasmcustom.gatemeter_bucket_bound.service=api.metric=x.le=1: 1".to_owned(),
             DropReason::BadBound,
         ),
         (
-            "wasmcustom.gatemeter_bucket_bound.service=api.le=NaN: 1".to_owned(),
+            "wasmcustom.gatemeter_bucket_bound.service=api.metric=x.le=NaN: 1".to_owned(),
             DropReason::BadBound,
         ),
         (
@@ -100,15 +100,15 @@ fn drops_and_counts_each_kind_of_bad_line_and_keeps_its_neighbours() {
 
 #[test]
 fn reads_bounds_in_nanoseconds_and_one_without() {
-    let body = b"wasmcustom.gatemeter_bucket_bound.service=api.le=2.5: 1\n\
-        wasmcustom.gatemeter_bucket_bound.service=b.le=2.5: 1\n\
-        wasmcustom.gatemeter_bucket_bound.service=api.le=+Inf: 1\n\
+    let body = b"wasmcustom.gatemeter_bucket_bound.service=api.metric=x.le=2.5: 1\n\
+        wasmcustom.gatemeter_bucket_bound.service=b.metric=x.le=2.5: 1\n\
+        wasmcustom.gatemeter_bucket_bound.service=api.metric=x.le=+Inf: 1\n\
         wasmcustom.gatemeter_filter_ticks_total.service=api: 1\n";
     let answer = decode(body);
     let bounds: Vec<_> = answer.samples.iter().map(|sample| sample.bound).collect();
     let finite = Some(Bound::Nanoseconds(2_500_000_000));
     assert_eq!(bounds, [finite, finite, Some(Bound::Infinity), None]);
-    assert_eq!(answer.samples[0].values, ["api"]);
+    assert_eq!(answer.samples[0].values, ["api", "x"]);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn asks_envoy_for_exactly_the_stats_that_are_read() {
     }
     assert_eq!(
         regex,
-        r"^wasmcustom\.|^http\.[^.]+\.downstream_rq_(active|tx_reset)$"
+        r"^wasmcustom\.|^http\.[^.]+\.downstream_(rq_active|rq_tx_reset|cx_[rt]x_bytes_total)$"
     );
 }
 

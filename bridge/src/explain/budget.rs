@@ -5,15 +5,17 @@
 use std::{collections::BTreeSet, fmt};
 
 use gatemeter_core::{
+    buckets::Buckets,
     catalog::{
-        CACHE_HITS, CACHE_MISSES, CATALOG, FILTER_ERRORS, Kind, LOCAL_REPLIES, Metric, Origin,
-        Page, REQUESTS, RESPONSES_INCOMPLETE, SIGNAL_ERRORS,
+        CACHE_HITS, CACHE_MISSES, CACHE_RESPONSE_BYTES, CACHE_RESPONSES, CATALOG, FILTER_ERRORS,
+        LOCAL_REPLIES, Metric, Origin, Page, REQUEST_BYTES, REQUEST_DURATION, REQUESTS,
+        RESPONSE_BYTES, RESPONSES_INCOMPLETE, SIGNAL_ERRORS,
     },
     host::HostCall,
     labels::{Method, RESPONSE_FLAGS},
-    plugin_config::PluginConfig,
-    recorder::RESERVE,
-    signals::Signal,
+    plugin_config::{OTHER_CACHE, PluginConfig},
+    recorder::{MOST_TYPES, RESERVE},
+    signals::{CacheResult, RESPONSE_HEADERS},
 };
 
 /// The most that one configuration can cost.
@@ -21,12 +23,9 @@ use gatemeter_core::{
 pub struct Budget {
     /// Label sets of method, path and status, those for the overflow included.
     pub label_sets: u64,
-    /// Series of `http_requests_total`.
-    pub requests: u64,
-    /// Series of the duration histogram: buckets, sums and counts.
-    pub durations: u64,
-    /// Series of all other metrics of the service.
-    pub others: u64,
+    /// Series in Prometheus by metric, in the order of the pages; a histogram's
+    /// are its buckets, sums and counts.
+    pub metrics: Vec<(String, u64)>,
     /// Stats in Envoy.
     pub stats: u64,
 }
@@ -56,70 +55,157 @@ impl Budget {
         let label_sets = ordinary + overflow;
 
         let bins = len(config.buckets.bins());
-        let others: u64 = CATALOG
-            .iter()
-            .filter(|metric| metric.page != Page::None && metric.origin != Origin::Bridge)
-            .filter(|metric| metric.name != REQUESTS.name && metric.kind != Kind::Histogram)
-            .map(|metric| series(metric, config))
-            .sum();
+        let mut metrics = vec![
+            (REQUESTS.name.to_owned(), label_sets),
+            // Every bin is a bucket; the sum and the count come on top.
+            (REQUEST_DURATION.to_owned(), pairs * (bins + 2)),
+        ];
+        let mut stats = label_sets * (bins + 1)
+            + pairs * (1 + u64::from(config.native_histogram))
+            // The bounds.
+            + bins;
+        if config.bytes_per_route {
+            for stat in [REQUEST_BYTES, RESPONSE_BYTES] {
+                metrics.push((stat.name.to_owned(), pairs));
+                stats += pairs;
+            }
+        }
+        for metric in CATALOG {
+            let others = closed(metric, config);
+            if others > 0 {
+                metrics.push((metric.name.to_owned(), others));
+                stats += others;
+            }
+        }
+        for (name, rule) in rules(config) {
+            metrics.push((name, rule.series));
+            stats += rule.stats;
+        }
         Self {
             label_sets,
-            requests: label_sets,
-            // Every bin is a bucket; the sum and the count come on top.
-            durations: pairs * (bins + 2),
-            others,
-            stats: label_sets * (bins + 1)
-                + pairs * (1 + u64::from(config.native_histogram))
-                + others
-                + bins,
+            metrics,
+            stats,
         }
     }
 
     /// All series of the service in Prometheus.
-    pub const fn series(&self) -> u64 {
-        self.requests + self.durations + self.others
+    pub fn series(&self) -> u64 {
+        self.metrics.iter().map(|(_, series)| series).sum()
     }
 }
 
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, count) in [
-            ("label sets of method, path and status", self.label_sets),
-            ("series in Prometheus", self.series()),
-            ("  http_requests_total", self.requests),
-            ("  http_request_duration_seconds", self.durations),
-            ("  all others", self.others),
-            ("stats in Envoy", self.stats),
-        ] {
-            writeln!(f, "{what:<40} {count:>9} at most")?;
+        let mut line = |what: &str, count: u64| writeln!(f, "{what:<44} {count:>9} at most");
+        line("label sets of method, path and status", self.label_sets)?;
+        line("series in Prometheus", self.series())?;
+        for (metric, series) in &self.metrics {
+            line(&format!("  {metric}"), *series)?;
         }
-        Ok(())
+        line("stats in Envoy", self.stats)
     }
 }
 
 /// 100 to 599 and `_OTHER`.
 const STATUSES: u64 = 501;
 
-/// Series of a metric whose labels are all closed sets.
-fn series(metric: &Metric, config: &PluginConfig) -> u64 {
+/// Series of a metric whose labels are closed sets; 0 for one that depends on
+/// label sets or on rules, or that no page shows.
+fn closed(metric: &Metric, config: &PluginConfig) -> u64 {
+    if metric.page == Page::None || matches!(metric.origin, Origin::Bridge | Origin::Rule) {
+        return 0;
+    }
+    let is = |name: &str| metric.name == name;
+    let results = len(CacheResult::ALL.len());
     match metric.name {
-        name if name == CACHE_HITS.name || name == CACHE_MISSES.name => {
-            let types: BTreeSet<&str> = config
-                .cache_types
-                .iter()
-                .map(|(_, cache_type)| cache_type.as_str())
-                .chain([gatemeter_core::plugin_config::OTHER_CACHE])
-                .collect();
-            len(types.len())
+        _ if is(REQUESTS.name) || is(REQUEST_DURATION) => 0,
+        _ if is(REQUEST_BYTES.name) || is(RESPONSE_BYTES.name) => 0,
+        _ if is(CACHE_HITS.name) || is(CACHE_MISSES.name) => cache_types(config),
+        _ if is(CACHE_RESPONSES.name) => cache_types(config) * results,
+        _ if is(CACHE_RESPONSE_BYTES.name) => {
+            cache_types(config) * results * u64::from(config.cache.bytes)
         }
         // And `_OTHER`, for a flag that is not known yet.
-        name if name == LOCAL_REPLIES.name => len(RESPONSE_FLAGS.len() + 1),
+        _ if is(LOCAL_REPLIES.name) => len(RESPONSE_FLAGS.len() + 1),
         // Cut by the client, cut by the upstream.
-        name if name == RESPONSES_INCOMPLETE.name => 2,
-        name if name == SIGNAL_ERRORS.name => len(Signal::ALL.len()),
-        name if name == FILTER_ERRORS.name => len(HostCall::ALL.len()),
+        _ if is(RESPONSES_INCOMPLETE.name) => 2,
+        _ if is(SIGNAL_ERRORS.name) => {
+            let gauges = config
+                .signals
+                .gauges
+                .iter()
+                .map(|rule| rule.header.as_str());
+            let headers: BTreeSet<&str> = RESPONSE_HEADERS.into_iter().chain(gauges).collect();
+            len(headers.len()) + u64::from(config.signals.players.any())
+        }
+        _ if is(FILTER_ERRORS.name) => len(HostCall::ALL.len()),
         _ => 1,
     }
+}
+
+fn cache_types(config: &PluginConfig) -> u64 {
+    match &config.cache.types {
+        None => len(MOST_TYPES + 1),
+        Some(types) => {
+            let labels = types.iter().map(|(_, label)| label.as_str());
+            let labels: BTreeSet<&str> = labels.chain([OTHER_CACHE]).collect();
+            len(labels.len())
+        }
+    }
+}
+
+/// What a metric of a rule costs.
+struct Rule {
+    series: u64,
+    stats: u64,
+}
+
+impl Rule {
+    fn numbers(count: usize) -> Self {
+        let count = len(count);
+        Self {
+            series: count,
+            stats: count,
+        }
+    }
+
+    fn histogram(buckets: &Buckets) -> Self {
+        let bins = len(buckets.bins());
+        Self {
+            series: bins + 2,
+            // The bins, their bounds, the sum.
+            stats: 2 * bins + 1,
+        }
+    }
+}
+
+fn rules(config: &PluginConfig) -> Vec<(String, Rule)> {
+    let signals = &config.signals;
+    let mut rules = Vec::new();
+    for rule in &signals.counters {
+        let values: BTreeSet<_> = rule.cases.iter().map(|case| &case.values).collect();
+        rules.push((rule.family.name.clone(), Rule::numbers(values.len())));
+    }
+    for rule in &signals.timings {
+        rules.push((rule.family.name.clone(), Rule::histogram(&rule.buckets)));
+    }
+    for rule in &signals.gauges {
+        rules.push((rule.family.name.clone(), Rule::numbers(1)));
+    }
+    let players = &signals.players;
+    if let Some(buckets) = &players.start {
+        let name = "stream_init_duration_seconds".to_owned();
+        rules.push((name, Rule::histogram(buckets)));
+    }
+    if players.bitrate {
+        let name = "stream_bitrate_changes_total".to_owned();
+        rules.push((name, Rule::numbers(2)));
+    }
+    if players.buffer {
+        let name = "stream_buffer_events_total".to_owned();
+        rules.push((name, Rule::numbers(1)));
+    }
+    rules
 }
 
 fn len(count: usize) -> u64 {
@@ -128,7 +214,14 @@ fn len(count: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use gatemeter_core::catalog::Kind;
+
     use super::*;
+
+    fn of(budget: &Budget, metric: &str) -> u64 {
+        let found = budget.metrics.iter().find(|(name, _)| name == metric);
+        found.unwrap_or_else(|| panic!("no {metric}")).1
+    }
 
     fn budget(json: &str) -> Budget {
         Budget::new(&PluginConfig::parse(json.as_bytes()).unwrap())
@@ -138,24 +231,26 @@ mod tests {
     fn without_templates_the_cap_and_its_reserve_are_the_bound() {
         let budget = budget(r#"{"service": "api", "max_series": 1000}"#);
         assert_eq!(budget.label_sets, 1500);
-        assert_eq!(budget.requests, 1500);
+        assert_eq!(of(&budget, "http_requests_total"), 1500);
         // 1000 pairs, and one for each of the 11 methods of the overflow.
-        assert_eq!(budget.durations, 1011 * 14);
-        assert_eq!(budget.stats, 1500 * 13 + 1011 + budget.others + 12);
+        assert_eq!(of(&budget, "http_request_duration_seconds"), 1011 * 14);
+        let others = budget.series() - 1500 - 1011 * 14;
+        assert_eq!(budget.stats, 1500 * 13 + 1011 + others + 12);
     }
 
     #[test]
     fn few_templates_bound_the_histograms_below_the_cap() {
         let budget = budget(r#"{"service": "api", "routes": ["/a", "/b"], "buckets": [1]}"#);
         assert_eq!(budget.label_sets, 5500);
-        assert_eq!(budget.durations, (3 * 11 + 11) * 4);
+        let durations = (3 * 11 + 11) * 4;
+        assert_eq!(of(&budget, "http_request_duration_seconds"), durations);
     }
 
     #[test]
     fn a_cap_that_cannot_be_reached_needs_no_reserve() {
         let budget = budget(r#"{"service": "api", "routes": ["/a"], "max_series": 100000}"#);
         assert_eq!(budget.label_sets, 2 * 11 * 501);
-        assert_eq!(budget.durations, 22 * 14);
+        assert_eq!(of(&budget, "http_request_duration_seconds"), 22 * 14);
     }
 
     #[test]
@@ -163,10 +258,32 @@ mod tests {
         let plain = budget(r#"{"service": "api"}"#);
         let native = budget(r#"{"service": "api", "native_histogram": true}"#);
         assert_eq!(native.stats - plain.stats, 5011);
-        let types = budget(
-            r#"{"service": "api", "cache": {"types": {"a": "x", "b": "x", "c": "y", "d": "other"}}}"#,
+        assert_eq!(of(&plain, "cache_hits_total"), 17);
+        let types = r#"{"a": "x", "b": "x", "c": "y", "d": "other"}"#;
+        let types = budget(&format!(
+            r#"{{"service": "api", "cache": {{"types": {types}, "bytes": true}}}}"#
+        ));
+        assert_eq!(of(&types, "cache_hits_total"), 3);
+        assert_eq!(of(&types, "cache_response_bytes_total"), 18);
+    }
+
+    #[test]
+    fn metrics_of_rules_are_counted_by_their_cases_and_bounds() {
+        let budget = budget(
+            r#"{"service": "api", "preset": "discovery", "bytes_per_route": true, "routes": ["/search"],
+            "signals": [{"name": "db_seconds", "type": "histogram", "help": "x", "server_timing": "db", "buckets": [1]}]}"#,
         );
-        assert_eq!(types.others - plain.others, 4);
+        assert_eq!(of(&budget, "search_queries_total"), 3);
+        assert_eq!(of(&budget, "vector_db_query_duration_seconds"), 17);
+        assert_eq!(of(&budget, "db_seconds"), 4);
+        assert_eq!(of(&budget, "db_connections_idle"), 1);
+        assert_eq!(of(&budget, "http_request_bytes_total"), 2 * 11 + 11);
+        assert!(
+            !budget
+                .metrics
+                .iter()
+                .any(|(name, _)| name.starts_with("stream_"))
+        );
     }
 
     /// A new label needs its number of values above.
@@ -176,6 +293,10 @@ mod tests {
             REQUESTS,
             CACHE_HITS,
             CACHE_MISSES,
+            CACHE_RESPONSES,
+            CACHE_RESPONSE_BYTES,
+            REQUEST_BYTES,
+            RESPONSE_BYTES,
             LOCAL_REPLIES,
             RESPONSES_INCOMPLETE,
             SIGNAL_ERRORS,
@@ -188,7 +309,8 @@ mod tests {
                 is_counted
                     || is_one_number
                     || metric.kind == Kind::Histogram
-                    || metric.origin == Origin::Bridge,
+                    || metric.page == Page::None
+                    || matches!(metric.origin, Origin::Bridge | Origin::Rule),
                 "{} has labels {:?} whose values are not counted",
                 metric.name,
                 metric.labels
@@ -200,7 +322,7 @@ mod tests {
     fn prints_one_line_a_number() {
         let text = budget(r#"{"service": "api"}"#).to_string();
         assert!(
-            text.starts_with("label sets of method, path and status         5500 at most\n"),
+            text.starts_with("label sets of method, path and status             5500 at most\n"),
             "{text}"
         );
     }

@@ -144,6 +144,7 @@ fn a_histogram_without_labels_has_only_the_bound() {
         kind: Kind::Histogram,
         unit: Unit::Seconds,
         page: Page::Service,
+        is_usual: true,
         series: vec![Series {
             service: None,
             labels: Vec::new(),
@@ -169,6 +170,7 @@ fn gauge(help: &'static str, value: &str, number: Number) -> Family {
         kind: Kind::Gauge,
         unit: Unit::One,
         page: Page::Operator,
+        is_usual: true,
         series: vec![Series {
             service: None,
             labels: vec![(Cow::Borrowed("a"), value.to_owned())],

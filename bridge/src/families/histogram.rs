@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use gatemeter_core::{buckets::GUIDE_BOUNDS, catalog::Metric};
+use gatemeter_core::buckets::GUIDE_BOUNDS;
 
 use super::{Histogram, Point, Series, labels};
 use crate::decode::{Bound, Sample};
@@ -32,20 +32,41 @@ struct Bin<'a> {
     count: u64,
 }
 
+/// A stat of a histogram: a bin, or where it has no bound the sum.
+pub(super) struct Part<'a> {
+    /// All labels of the stat but `le`, the service first.
+    pub(super) labels: Vec<Cow<'a, str>>,
+    pub(super) bound: Option<Bound>,
+    pub(super) value: u64,
+}
+
+impl<'a> From<Sample<'a>> for Part<'a> {
+    fn from(sample: Sample<'a>) -> Self {
+        Self {
+            labels: sample.values,
+            bound: sample.bound,
+            value: sample.value,
+        }
+    }
+}
+
+/// The bounds that are in use, by service and metric.
+pub(super) type InUse = BTreeMap<(String, String), BTreeSet<u64>>;
+
 impl<'a> Bins<'a> {
     /// Sorts the stats of one histogram metric into bins and sums.
-    pub(super) fn new(samples: Vec<Sample<'a>>) -> Self {
-        let mut bins = Vec::with_capacity(samples.len());
+    pub(super) fn new(parts: impl IntoIterator<Item = Part<'a>>) -> Self {
+        let mut bins = Vec::new();
         let mut sums = BTreeMap::new();
-        for sample in samples {
-            match sample.bound {
+        for part in parts {
+            match part.bound {
                 Some(le) => bins.push(Bin {
-                    labels: sample.values,
+                    labels: part.labels,
                     le,
-                    count: sample.value,
+                    count: part.value,
                 }),
                 None => {
-                    sums.insert(sample.values, sample.value);
+                    sums.insert(part.labels, part.value);
                 }
             }
         }
@@ -61,15 +82,16 @@ impl<'a> Bins<'a> {
             .filter_map(|bins| Some((bins.first()?.labels.as_slice(), count(bins))))
     }
 
-    /// The histograms of `metric`: one for each set of its labels, whatever
-    /// further labels the bins have.
+    /// The histograms of a metric with these labels: one for each set of their
+    /// values, whatever further labels the bins have.
     pub(super) fn histograms(
         &self,
-        metric: &Metric,
+        metric: &str,
+        names: &[&'static str],
         services: &BTreeSet<Arc<str>>,
-        in_use: &BTreeMap<String, BTreeSet<u64>>,
+        in_use: &InUse,
     ) -> Vec<Series> {
-        let key = |bin: &Bin<'a>| -> usize { bin.labels.len().min(1 + metric.labels.len()) };
+        let key = |bin: &Bin<'a>| -> usize { bin.labels.len().min(1 + names.len()) };
         let mut fallback = BTreeMap::new();
         self.bins
             .chunk_by(|a, b| a.labels[..key(a)] == b.labels[..key(b)])
@@ -77,14 +99,15 @@ impl<'a> Bins<'a> {
                 let first = bins.first()?;
                 let key = &first.labels[..key(first)];
                 let (name, values) = key.split_first()?;
-                let bounds = in_use.get(name.as_ref()).unwrap_or_else(|| {
+                let place = (name.to_string(), metric.to_owned());
+                let bounds = in_use.get(&place).unwrap_or_else(|| {
                     fallback
                         .entry(name)
                         .or_insert_with(|| self.bounds_seen(name))
                 });
                 Some(Series {
                     service: Some(Arc::clone(services.get(name.as_ref())?)),
-                    labels: labels(metric.labels, values),
+                    labels: labels(names, values),
                     point: Point::Histogram(Histogram {
                         buckets: cumulative(bins, bounds),
                         count: count(bins),
@@ -111,15 +134,15 @@ impl<'a> Bins<'a> {
 }
 
 /// The bounds that each service's filter was configured with last, from the
-/// gauges that say so; a service whose gauges are all 0 is left out.
-pub(super) fn bounds_in_use(gauges: &[Sample<'_>]) -> BTreeMap<String, BTreeSet<u64>> {
-    let mut bounds: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+/// gauges that say so; a metric whose gauges are all 0 is left out.
+pub(super) fn bounds_in_use(gauges: &[Sample<'_>]) -> InUse {
+    let mut bounds = InUse::new();
     for gauge in gauges.iter().filter(|gauge| gauge.value > 0) {
-        if let Some(Bound::Nanoseconds(nanos)) = gauge.bound {
-            bounds
-                .entry(gauge.service().to_owned())
-                .or_default()
-                .insert(nanos);
+        if let (Some(Bound::Nanoseconds(nanos)), [service, metric]) =
+            (gauge.bound, gauge.values.as_slice())
+        {
+            let place = (service.to_string(), metric.to_string());
+            bounds.entry(place).or_default().insert(nanos);
         }
     }
     bounds

@@ -82,10 +82,10 @@ fn adds_bins_up_over_status_to_the_histogram_and_over_bounds_to_the_total() {
 #[test]
 fn shows_every_bound_in_use_and_folds_bins_of_the_others_upwards() {
     let reading = reading(&[
-        "wasmcustom.gatemeter_bucket_bound.service=api.le=0.01: 1",
-        "wasmcustom.gatemeter_bucket_bound.service=api.le=0.02: 0",
-        "wasmcustom.gatemeter_bucket_bound.service=api.le=0.5: 1",
-        "wasmcustom.gatemeter_bucket_bound.service=api.le=+Inf: 1",
+        "wasmcustom.gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le=0.01: 1",
+        "wasmcustom.gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le=0.02: 0",
+        "wasmcustom.gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le=0.5: 1",
+        "wasmcustom.gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le=+Inf: 1",
         &format!("{BIN}.service=api.method=GET.path=/a.status=200.le=0.005: 1"),
         &format!("{BIN}.service=api.method=GET.path=/a.status=200.le=0.02: 10"),
         &format!("{BIN}.service=api.method=GET.path=/a.status=200.le=1.0: 100"),
@@ -273,12 +273,125 @@ fn one_stat_is_one_series_with_the_catalogues_labels() {
 }
 
 /// Another one needs its own bins in [`Reading::new`].
+
 #[test]
-fn the_only_histogram_with_a_page_is_that_of_the_durations() {
-    let histograms: Vec<_> = CATALOG
-        .iter()
-        .filter(|metric| metric.kind == Kind::Histogram && metric.page != Page::None)
-        .map(|metric| metric.name)
-        .collect();
-    assert_eq!(histograms, [REQUEST_DURATION]);
+fn a_histogram_of_a_rule_has_bounds_of_its_own() {
+    let reading = reading(&[
+        "wasmcustom.gatemeter_bucket_bound.service=api.metric=search_query_duration_seconds.le=0.01: 1",
+        "wasmcustom.gatemeter_bucket_bound.service=api.metric=search_query_duration_seconds.le=0.1: 1",
+        "wasmcustom.gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le=5.0: 1",
+        "wasmcustom.search_query_duration_seconds_bin.service=api.le=0.01: 2",
+        "wasmcustom.search_query_duration_seconds_bin.service=api.le=0.05: 1",
+        "wasmcustom.search_query_duration_seconds_bin.service=api.le=+Inf: 1",
+        "wasmcustom.search_query_duration_nanoseconds_sum.service=api: 5000000000",
+    ]);
+    let [found] = series(&reading, "search_query_duration_seconds") else {
+        panic!("not one series");
+    };
+    let expected = Histogram {
+        buckets: vec![(10_000_000, 2), (100_000_000, 3)],
+        count: 4,
+        sum_nanoseconds: 5_000_000_000,
+    };
+    assert_eq!(found.point, Point::Histogram(expected));
+    assert!(found.labels.is_empty());
+}
+
+#[test]
+fn bytes_of_connections_are_envoys_own_of_a_service_that_the_filter_serves() {
+    let reading = reading(&[
+        "wasmcustom.gatemeter_filter_ticks_total.service=api: 1",
+        "http.api.downstream_cx_rx_bytes_total: 12",
+        "http.api.downstream_cx_tx_bytes_total: 345",
+        "http.admin.downstream_cx_tx_bytes_total: 9",
+    ]);
+    let received = "http_connection_received_bytes_total";
+    assert_eq!(numbers(&reading, received), is(&[("api", 12)]));
+    let sent = "http_connection_sent_bytes_total";
+    assert_eq!(numbers(&reading, sent), is(&[("api", 345)]));
+}
+
+/// The gauge that names a metric, its words escaped as the codec does it.
+fn named(service: &str, metric: &str, kind: &str, help: &str) -> String {
+    let values = [service, metric, kind, help];
+    let name = gatemeter_core::stat_name::encode(&FAMILY, &values).unwrap();
+    format!("wasmcustom.{name}: 1")
+}
+
+#[test]
+fn metrics_that_a_configuration_names_have_its_type_and_text() {
+    let lines = [
+        named("api", "ops_total", "counter", "Operations, by result."),
+        named("api", "queue_depth", "gauge", "Jobs."),
+        named("api", "db_seconds", "histogram", "Queries."),
+        "wasmcustom.gatemeter_bucket_bound.service=api.metric=db_seconds.le=0.1: 1".to_owned(),
+        "wasmcustom.ops_total.service=api.result=ok: 3".to_owned(),
+        "wasmcustom.ops_total.service=api.result=bad%3D: 1".to_owned(),
+        "wasmcustom.queue_depth.service=api: 4".to_owned(),
+        "wasmcustom.db_seconds_bin.service=api.le=0.1: 2".to_owned(),
+        "wasmcustom.db_seconds_bin.service=api.le=+Inf: 1".to_owned(),
+        "wasmcustom.db_nanoseconds_sum.service=api: 7".to_owned(),
+        "wasmcustom.somebody_elses_total.service=api: 9".to_owned(),
+    ];
+    let reading = reading_with(&lines, &[]);
+    assert_eq!(
+        numbers(&reading, "ops_total"),
+        is(&[("api bad=", 1), ("api ok", 3)])
+    );
+    assert_eq!(numbers(&reading, "queue_depth"), is(&[("api", 4)]));
+    let family = |name: &str| reading.families.iter().find(|family| family.name == name);
+    assert_eq!(family("ops_total").unwrap().help, "Operations, by result.");
+    assert_eq!(family("queue_depth").unwrap().kind, Kind::Gauge);
+    assert!(family("somebody_elses_total").is_none());
+    let Point::Histogram(histogram) = &series(&reading, "db_seconds")[0].point else {
+        panic!("no histogram");
+    };
+    assert_eq!((histogram.count, histogram.sum_nanoseconds), (3, 7));
+    assert_eq!(histogram.buckets, [(100_000_000, 2)]);
+    assert!(reading.dropped.is_empty());
+}
+
+#[test]
+fn a_metric_that_is_no_longer_named_is_gone() {
+    let gone = named("api", "ops_total", "counter", "x").replace(": 1", ": 0");
+    let reading = reading_with(
+        &[gone, "wasmcustom.ops_total.service=api: 3".to_owned()],
+        &[],
+    );
+    assert!(
+        reading
+            .families
+            .iter()
+            .all(|family| family.name != "ops_total")
+    );
+}
+
+#[test]
+fn of_services_that_mean_different_things_by_a_name_the_first_has_it() {
+    let lines = [
+        named("a", "ops_total", "counter", "A."),
+        named("b", "ops_total", "counter", "B."),
+        named("c", "ops_total", "gauge", "C."),
+        "wasmcustom.ops_total.service=a.result=ok: 1".to_owned(),
+        "wasmcustom.ops_total.service=b.outcome=ok: 2".to_owned(),
+        "wasmcustom.ops_total.service=c.result=ok: 3".to_owned(),
+        "wasmcustom.ops_total.service=nobody.result=ok: 4".to_owned(),
+    ];
+    let reading = reading_with(&lines, &[]);
+    assert_eq!(numbers(&reading, "ops_total"), is(&[("a ok", 1)]));
+    assert_eq!(reading.dropped, BTreeMap::from([(DropReason::Conflict, 2)]));
+}
+
+#[test]
+fn a_gauge_of_a_rule_that_envoy_wrapped_below_zero_is_dropped() {
+    let lines = [
+        named("api", "queue_depth", "gauge", "Jobs."),
+        format!("wasmcustom.queue_depth.service=api: {}", u64::MAX),
+    ];
+    let reading = reading_with(&lines, &[]);
+    assert_eq!(numbers(&reading, "queue_depth"), is(&[]));
+    assert_eq!(
+        reading.dropped,
+        BTreeMap::from([(DropReason::NegativeGauge, 1)])
+    );
 }

@@ -7,7 +7,10 @@ use gatemeter_bridge::{
 };
 use gatemeter_core::{
     buckets::{GUIDE_BOUNDS, INFINITY, spell_seconds},
-    catalog::{BUCKET_BOUND, ENVOY_NAMESPACE, REQUEST_DURATION_BIN, REQUEST_DURATION_SUM, Stat},
+    catalog::{
+        BUCKET_BOUND, ENVOY_NAMESPACE, REQUEST_DURATION, REQUEST_DURATION_BIN,
+        REQUEST_DURATION_SUM, Stat,
+    },
     stat_name,
 };
 use prometheus_parse::{Scrape, Value};
@@ -89,7 +92,7 @@ fn stats(bins: &[Bin], in_use: &[bool], sums: bool) -> String {
     }
     for (&bound, &used) in BOUNDS.iter().zip(in_use) {
         let le = spell_seconds(bound.into());
-        text += &line(&BUCKET_BOUND, &["api", &le], used.into());
+        text += &line(&BUCKET_BOUND, &["api", REQUEST_DURATION, &le], used.into());
     }
     text
 }

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::fields::MOST_ITEMS;
 use super::*;
 use crate::path_label::PathLabel;
 
@@ -24,10 +25,10 @@ fn only_the_service_is_required_and_the_rest_has_the_documented_defaults() {
     assert_eq!(config.service, "api");
     assert_eq!(config.max_series, 5_000);
     assert_eq!(config.buckets, Buckets::default());
-    assert_eq!(config.strip, [Signal::DbPool]);
+    assert_eq!(config.strip, ["x-db-pool"]);
     assert_eq!(config.flush_interval_ms, 100);
     assert!(!config.native_histogram);
-    assert_eq!(config.cache_type("redis"), "other");
+    assert_eq!(config.cache, CacheConfig::default());
     assert_eq!(
         config.paths.label(b"/api/42"),
         PathLabel::Candidate("/api/:id".to_owned())
@@ -56,9 +57,10 @@ fn reads_every_key() {
         config.buckets.bounds(),
         [1_000_000, 100_000_000, 1_000_000_000, 2_500_000_000]
     );
-    assert_eq!(config.cache_type("edge-cache"), "cdn");
-    assert_eq!(config.cache_type("varnish"), "other");
-    assert_eq!(config.strip, [Signal::DbPool, Signal::CacheStatus]);
+    let types = [("edge-cache", "cdn"), ("redis", "redis")];
+    let types = types.map(|(name, label)| (name.to_owned(), label.to_owned()));
+    assert_eq!(config.cache.types, Some(types.to_vec()));
+    assert_eq!(config.strip, ["x-db-pool", "cache-status"]);
     assert!(config.native_histogram);
     assert_eq!(config.flush_interval_ms, 1_000);
     assert_eq!(
@@ -101,7 +103,7 @@ fn each_error_names_the_key_the_value_and_what_is_accepted() {
         ),
         (
             r#"{"service": "api", "max_serie": 5}"#,
-            "max_serie: 5; expected one of the keys service, routes, path_rules, exclude, max_series, buckets, cache, strip, native_histogram, flush_interval_ms",
+            "max_serie: 5; expected one of the keys service, preset, routes, path_rules, exclude, max_series, buckets, cache, signals, strip, bytes_per_route, native_histogram, flush_interval_ms",
         ),
         (
             r#"{"service": "api", "max_series": 0}"#,
@@ -169,7 +171,7 @@ fn each_error_names_the_key_the_value_and_what_is_accepted() {
         ),
         (
             r#"{"service": "api", "strip": ["server"]}"#,
-            r#"strip[0]: "server"; expected one of the signal headers cache-status, x-db-pool, server-timing"#,
+            r#"strip[0]: "server"; expected a header that is read: cache-status, cf-cache-status, server-timing, x-cache, x-cache-status, x-db-pool"#,
         ),
         (
             r#"{"service": "api", "native_histogram": 1}"#,

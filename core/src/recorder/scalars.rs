@@ -7,8 +7,7 @@
 use crate::catalog::{self, Stat, StatKind};
 use crate::host::{Failed, HostCall, MetricId, Stats};
 use crate::labels::{RESPONSE_FLAGS, reason_label};
-use crate::plugin_config::{OTHER_CACHE, PluginConfig};
-use crate::signals::Signal;
+use crate::plugin_config::PluginConfig;
 use crate::stat_name;
 
 /// The one reason of `http_responses_incomplete_total` that Envoy's own access
@@ -199,42 +198,26 @@ pub(super) struct Scalars {
     pub(super) ticks: Counters,
     /// By index of `RESPONSE_FLAGS`; the last is for flags not known here.
     pub(super) local_replies: Counters,
-    /// By index of `Signal::ALL`.
+    /// By place in the list of watched headers; the last is for CMCD.
     pub(super) signal_errors: Counters,
     /// By index of `HostCall::ALL`.
     pub(super) errors: Counters,
-    /// By index of [`Self::cache_types`].
-    pub(super) cache_hits: Counters,
-    /// By index of [`Self::cache_types`].
-    pub(super) cache_misses: Counters,
-    pub(super) db_active: Gauge,
-    pub(super) db_idle: Gauge,
+    pub(super) sessions_evicted: Counters,
     pub(super) series: Gauge,
     active: Slot,
     active_name: Option<String>,
     active_change: i64,
-    cache_types: Vec<Box<str>>,
 }
 
 impl Scalars {
-    pub(super) fn new(config: &PluginConfig) -> Self {
+    /// `signals` are the values of the label of `gatemeter_signal_errors_total`.
+    pub(super) fn new<'s>(
+        config: &PluginConfig,
+        signals: impl IntoIterator<Item = &'s str>,
+    ) -> Self {
         let service = config.service.as_str();
         let plain = |stat: Stat| Counters::plain(stat, service);
-        let mut cache_types: Vec<Box<str>> = Vec::new();
-        let configured = config.cache_types.iter().map(|(_, label)| label.as_str());
-        for label in configured {
-            if !cache_types.iter().any(|known| known.as_ref() == label) {
-                cache_types.push(label.into());
-            }
-        }
-        // A type that nobody configured appears only if it is ever needed.
-        let configured = cache_types.len();
-        if !cache_types
-            .iter()
-            .any(|known| known.as_ref() == OTHER_CACHE)
-        {
-            cache_types.push(OTHER_CACHE.into());
-        }
+        let players = usize::from(config.signals.players.any());
         Self {
             excluded: plain(catalog::EXCLUDED),
             internal_redirects: plain(catalog::INTERNAL_REDIRECTS),
@@ -253,32 +236,23 @@ impl Scalars {
                 (0..=RESPONSE_FLAGS.len()).map(reason_label),
                 0,
             ),
-            signal_errors: Counters::new(
-                catalog::SIGNAL_ERRORS,
-                service,
-                Signal::ALL.map(Signal::header),
-                0,
-            ),
+            signal_errors: Counters::new(catalog::SIGNAL_ERRORS, service, signals, 0),
+            sessions_evicted: Counters::new(catalog::SESSIONS_EVICTED, service, [""; 0], players),
             errors: Counters::new(
                 catalog::FILTER_ERRORS,
                 service,
                 HostCall::ALL.map(HostCall::as_str),
                 0,
             ),
-            cache_hits: Counters::new(catalog::CACHE_HITS, service, &cache_types, configured),
-            cache_misses: Counters::new(catalog::CACHE_MISSES, service, &cache_types, configured),
-            db_active: Gauge::new(catalog::DB_ACTIVE, &[service]),
-            db_idle: Gauge::new(catalog::DB_IDLE, &[service]),
             series: Gauge::new(catalog::SERIES, &[service]),
             active: Slot::EMPTY,
             active_name: stat_name::encode(&catalog::ACTIVE, &[service]).ok(),
             active_change: 0,
-            cache_types,
         }
     }
 
     /// Every list of counters; one that is missing here reaches no page.
-    fn counters(&mut self) -> [&mut Counters; 11] {
+    fn counters(&mut self) -> [&mut Counters; 10] {
         [
             &mut self.excluded,
             &mut self.internal_redirects,
@@ -288,38 +262,21 @@ impl Scalars {
             &mut self.ticks,
             &mut self.local_replies,
             &mut self.signal_errors,
-            &mut self.cache_hits,
-            &mut self.cache_misses,
+            &mut self.sessions_evicted,
             &mut self.errors,
         ]
     }
 
-    fn gauges(&mut self) -> [&mut Gauge; 3] {
-        [&mut self.db_active, &mut self.db_idle, &mut self.series]
-    }
-
-    /// Makes families without labels and the configured cache types appear at
-    /// 0. Adds to nothing: Envoy configures a canary and every worker.
+    /// Makes families without labels appear at 0. Adds to nothing: Envoy configures a canary and every worker.
     pub(super) fn define(&mut self, host: &impl Stats) -> Result<(), Failed> {
         for counters in self.counters() {
             counters.define(host)?;
         }
-        for gauge in self.gauges() {
-            gauge.define(host)?;
-        }
+        self.series.define(host)?;
         let name = &self.active_name;
         self.active
             .define(host, StatKind::Gauge, || name.clone())
             .map(|_| ())
-    }
-
-    /// Position of a cache type in the lists of hits and misses.
-    pub(super) fn cache_type(&self, label: &str) -> usize {
-        let at = self
-            .cache_types
-            .iter()
-            .position(|known| known.as_ref() == label);
-        at.unwrap_or(self.cache_types.len().saturating_sub(1))
     }
 
     pub(super) fn active(&mut self, change: i64) {
@@ -332,10 +289,8 @@ impl Scalars {
         for counters in self.counters() {
             counters.push(host, &mut failed);
         }
-        for gauge in self.gauges() {
-            if let Err(error) = gauge.push(host) {
-                failed(error);
-            }
+        if let Err(error) = self.series.push(host) {
+            failed(error);
         }
         if let Err(error) = self.push_active(host) {
             failed(error);

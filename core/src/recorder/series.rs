@@ -15,11 +15,19 @@ use super::paths::{PathId, Paths};
 use super::scalars::Slot;
 use crate::buckets::Buckets;
 use crate::catalog::{
-    REQUEST_DURATION_BIN, REQUEST_DURATION_NATIVE, REQUEST_DURATION_SUM, REQUESTS, StatKind,
+    REQUEST_BYTES, REQUEST_DURATION_BIN, REQUEST_DURATION_NATIVE, REQUEST_DURATION_SUM, REQUESTS,
+    RESPONSE_BYTES, StatKind,
 };
 use crate::host::{Failed, Stats};
 use crate::labels::{Method, Status};
 use crate::stat_name;
+
+/// Bytes of the bodies of one exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bytes {
+    pub(crate) request: u64,
+    pub(crate) response: u64,
+}
 
 /// The labels of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +63,7 @@ struct Sum {
     path: PathId,
     nanos: Slot,
     native: Slot,
+    bytes: [Slot; 2],
 }
 
 #[derive(Debug)]
@@ -90,6 +99,11 @@ impl SeriesTable {
         self.index.get(&set.key()).copied()
     }
 
+    /// The labels of a series.
+    pub(super) fn set(&self, at: usize) -> Option<Set> {
+        self.series.get(at).map(|series| series.set)
+    }
+
     pub(super) fn fits(&self, method: Method, path: &str, status: Status) -> bool {
         request_name_fits(&self.service, method, path, status, &self.buckets)
     }
@@ -103,6 +117,7 @@ impl SeriesTable {
                 path: set.path,
                 nanos: Slot::EMPTY,
                 native: Slot::EMPTY,
+                bytes: [Slot::EMPTY; 2],
             });
         }
         let series = self.series.len();
@@ -124,6 +139,7 @@ impl SeriesTable {
         paths: &Paths,
         at: usize,
         nanos: u64,
+        bytes: Option<Bytes>,
     ) -> Result<(), Failed> {
         let Some(series) = self.series.get_mut(at) else {
             return Ok(());
@@ -141,6 +157,11 @@ impl SeriesTable {
             return Ok(());
         };
         sum.nanos.add(nanos);
+        if let Some(bytes) = bytes {
+            let [request, response] = &mut sum.bytes;
+            request.add(bytes.request);
+            response.add(bytes.response);
+        }
         if self.native {
             let values = [&*self.service, sum.method.as_str(), paths.label(sum.path)];
             let name = || stat_name::encode(&REQUEST_DURATION_NATIVE, &values).ok();
@@ -196,7 +217,11 @@ impl SeriesTable {
         let labels = [&*self.service, method, path];
         sum.nanos.push(host, || {
             stat_name::encode(&REQUEST_DURATION_SUM, &labels).ok()
-        })
+        })?;
+        for (stat, slot) in [REQUEST_BYTES, RESPONSE_BYTES].iter().zip(&mut sum.bytes) {
+            slot.push(host, || stat_name::encode(stat, &labels).ok())?;
+        }
+        Ok(())
     }
 }
 

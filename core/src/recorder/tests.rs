@@ -1,10 +1,12 @@
 use super::*;
-use crate::fake::FakeProxy;
+use crate::fake::{FakeProxy, serialize};
+use crate::header_map::HeaderMap;
+use crate::host::HostCall;
 use crate::labels::OTHER;
 
 const MILLI: u64 = 1_000_000;
 
-fn recorder(proxy: &FakeProxy, json: &str) -> Recorder {
+pub(super) fn recorder(proxy: &FakeProxy, json: &str) -> Recorder {
     let config = PluginConfig::parse(json.as_bytes()).unwrap();
     let mut recorder = Recorder::new(config, 1);
     recorder.configure(proxy).unwrap();
@@ -15,7 +17,7 @@ fn api(proxy: &FakeProxy) -> Recorder {
     recorder(proxy, r#"{"service": "api"}"#)
 }
 
-fn send(
+pub(super) fn send(
     recorder: &mut Recorder,
     proxy: &FakeProxy,
     method: &str,
@@ -26,7 +28,35 @@ fn send(
     let path = recorder.look_up(path.as_bytes());
     let method = Method::new(method.as_bytes());
     let status = Status::new(status.to_string().as_bytes());
-    recorder.request(proxy, method, &path, status, nanos);
+    let facts = Facts::default();
+    let request = Counted {
+        method,
+        path: &path,
+        status,
+        nanos,
+        facts,
+    };
+    recorder.request(proxy, request);
+}
+
+/// A response with these headers, at a moment in nanoseconds.
+pub(super) fn respond(
+    recorder: &mut Recorder,
+    proxy: &FakeProxy,
+    now: u64,
+    headers: &[(&str, &str)],
+) -> Heard {
+    let pairs: Vec<(&[u8], &[u8])> = headers
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect();
+    let map = serialize(&pairs);
+    let mut heard = Heard::default();
+    for (name, value) in HeaderMap::new(&map) {
+        recorder.hear(proxy, name, value, now, &mut heard);
+    }
+    recorder.heard_all(proxy, &map, &mut heard);
+    heard
 }
 
 fn requests(proxy: &FakeProxy) -> Vec<(String, u64)> {
@@ -288,7 +318,9 @@ fn configuring_adds_nothing_and_shows_families_at_zero() {
         [1]
     );
     assert_eq!(
-        proxy.stats("gatemeter_bucket_bound.service=api.le=").len(),
+        proxy
+            .stats("gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le=")
+            .len(),
         12
     );
 }
@@ -298,13 +330,15 @@ fn a_bound_that_a_new_configuration_takes_away_is_set_to_zero() {
     let proxy = FakeProxy::default();
     recorder(&proxy, r#"{"service": "api", "buckets": [0.1, 1]}"#);
     recorder(&proxy, r#"{"service": "api", "buckets": [0.1, 2]}"#);
-    let bounds = proxy.stats("gatemeter_bucket_bound.service=api.le=");
+    let bounds =
+        proxy.stats("gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le=");
     assert_eq!(
         bounds.into_keys().collect::<Vec<_>>(),
         ["+Inf", "0.1", "2.0"]
     );
     assert_eq!(
-        proxy.stat("gatemeter_bucket_bound.service=api.le=1.0"),
+        proxy
+            .stat("gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le=1.0"),
         Some(0)
     );
 }
@@ -474,15 +508,13 @@ fn signals_move_their_metrics_and_a_malformed_one_is_counted() {
         &proxy,
         r#"{"service": "api", "cache": {"types": {"redis": "redis", "edge": "cdn"}}}"#,
     );
-    let mut room = Room::default();
-    recorder.signal(
-        Signal::CacheStatus,
-        b"redis; hit, edge; fwd=miss, varnish; hit",
-        &mut room,
-    );
-    recorder.signal(Signal::CacheStatus, b"redis; =", &mut room);
-    recorder.signal(Signal::DbPool, b"active=15, idle=25", &mut room);
-    recorder.signal(Signal::DbPool, b"active=-1", &mut room);
+    let headers = [
+        ("cache-status", "redis; hit, edge; fwd=miss, varnish; hit"),
+        ("cache-status", "redis; ="),
+        ("x-db-pool", "active=15, idle=25"),
+        ("x-db-pool", "active=-1"),
+    ];
+    respond(&mut recorder, &proxy, 1, &headers);
     recorder.tick(&proxy);
     for (name, value) in [
         ("cache_hits_total.service=api.cache_type=redis", 1),

@@ -7,16 +7,16 @@
 //! | Parameters                       | Result      |
 //! | -------------------------------- | ----------- |
 //! | `hit`                            | hit         |
-//! | `hit; fwd=stale`                 | stale       |
+//! | `hit; ttl=-30`, `hit; fwd=stale` | stale       |
 //! | `fwd=stale; fwd-status=304`      | revalidated |
 //! | `fwd=bypass`, `fwd=method`       | bypass      |
 //! | any other `fwd`                  | miss        |
 //! | neither `hit` nor `fwd`          | other       |
 //!
-//! §2.2 lets `hit` and `fwd` not stand together; caches in use write `hit;
-//! fwd=stale` for a stale response that they gave. `ttl`, `stored`,
-//! `collapsed`, `key`, `detail` and unknown parameters change nothing. Several
-//! members count one by one. A header that stands on several lines is read
+//! A stale response that a cache gave has a negative lifetime (§2.4); §2.2 lets
+//! `hit` and `fwd` not stand together, but caches in use write `hit; fwd=stale`
+//! for the same. `stored`, `collapsed`, `key`, `detail` and unknown parameters
+//! change nothing. Several members count one by one. A header that stands on several lines is read
 //! line by line, which RFC 9651 §3.1 allows a list to be split into; a line
 //! that is malformed anywhere gives nothing (§4.2).
 
@@ -111,6 +111,7 @@ impl<'de> ItemVisitor<'de> for Entry<'_, 'de> {
             hit: false,
             forwarded: None,
             validated: false,
+            outlived: false,
         })
     }
 }
@@ -123,6 +124,8 @@ struct Parameters<'m, 'de> {
     forwarded: Option<Reason>,
     /// Whether the answer to that was 304.
     validated: bool,
+    /// Whether its lifetime was over.
+    outlived: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,6 +142,7 @@ impl Parameters<'_, '_> {
     fn result(&self) -> CacheResult {
         match (self.hit, self.forwarded) {
             (true, Some(Reason::Stale)) => CacheResult::Stale,
+            (true, _) if self.outlived => CacheResult::Stale,
             (true, _) => CacheResult::Hit,
             (false, Some(Reason::Stale)) if self.validated => CacheResult::Revalidated,
             (false, Some(Reason::NotAsked)) => CacheResult::Bypass,
@@ -174,6 +178,12 @@ impl<'de> ParameterVisitor<'de> for Parameters<'_, 'de> {
                 self.validated = matches!(
                     value,
                     BareItemFromInput::Integer(status) if i64::from(status) == 304
+                );
+            }
+            "ttl" => {
+                self.outlived = matches!(
+                    value,
+                    BareItemFromInput::Integer(seconds) if i64::from(seconds) < 0
                 );
             }
             _ => {}

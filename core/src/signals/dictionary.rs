@@ -20,22 +20,26 @@ use super::room::PassedBy;
 use super::{Malformed, Room};
 
 /// Keys that are read of one dictionary at most.
-pub const MAX_KEYS: usize = 16;
+pub const MAX_KEYS: usize = 8;
 
 /// The numbers that one line gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Numbers([Option<u64>; MAX_KEYS]);
+pub struct Numbers {
+    values: [u64; MAX_KEYS],
+    /// A bit for each value that is there.
+    present: u32,
+}
 
 impl Numbers {
     /// That of the key at this index.
     pub fn of(&self, key: usize) -> Option<u64> {
-        *self.0.get(key)?
+        let value = *self.values.get(key)?;
+        (self.present >> key & 1 == 1).then_some(value)
     }
 
     /// Each with the index of its key.
     pub fn iter(&self) -> impl Iterator<Item = (usize, u64)> {
-        let found = self.0.iter().enumerate();
-        found.filter_map(|(key, number)| Some((key, (*number)?)))
+        (0..MAX_KEYS).filter_map(|key| Some((key, self.of(key)?)))
     }
 }
 
@@ -69,14 +73,21 @@ struct Found {
 
 impl Found {
     fn say(&mut self, key: usize, number: Result<u64, Malformed>) {
-        let Some(place) = self.numbers.0.get_mut(key) else {
+        let Some(place) = self.numbers.values.get_mut(key) else {
             return;
         };
-        *place = number.ok();
         let bit = 1 << key;
         match number {
-            Ok(_) => self.malformed &= !bit,
-            Err(Malformed) => self.malformed |= bit,
+            Ok(number) => {
+                *place = number;
+                self.numbers.present |= bit;
+                self.malformed &= !bit;
+            }
+            Err(Malformed) => {
+                *place = 0;
+                self.numbers.present &= !bit;
+                self.malformed |= bit;
+            }
         }
     }
 }
@@ -214,11 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_keys_are_read_and_no_more() {
+    fn eight_keys_are_read_and_no_more() {
         let keys: Vec<String> = (0..17).map(|key| format!("k{key}")).collect();
         let line: Vec<String> = keys.iter().map(|key| format!("{key}=7")).collect();
         let numbers = read(line.join(", ").as_bytes(), &keys, &mut Room::default()).unwrap();
-        assert!(numbers.iter().eq((0..16).map(|key| (key, 7))));
+        assert!(numbers.iter().eq((0..8).map(|key| (key, 7))));
         assert_eq!(numbers.of(16), None);
         assert_eq!(
             read(b"k16=-1", &keys, &mut Room::default()),

@@ -14,7 +14,7 @@ use super::Malformed;
 const BYTES: usize = 1024;
 
 /// What a line takes of them beside its own bytes.
-const BYTES_OF_A_LINE: usize = 32;
+const BYTES_OF_A_LINE: usize = 64;
 
 /// Members of lists and dictionaries and their parameters, all together.
 const PARTS: usize = 64;

@@ -1,5 +1,7 @@
 use super::*;
-use crate::catalog::{BUCKET_BOUND, CATALOG, REQUEST_DURATION_BIN, REQUESTS, TICKS};
+use crate::catalog::{
+    BUCKET_BOUND, CATALOG, REQUEST_DURATION, REQUEST_DURATION_BIN, REQUESTS, TICKS,
+};
 use proptest::prelude::*;
 
 #[test]
@@ -13,8 +15,8 @@ fn spells_a_bin_with_le_last_and_unescaped() {
         "http_request_duration_seconds_bin.service=api.method=GET.path=/api/content/:id.status=200.le=0.005"
     );
     assert_eq!(
-        encode(&BUCKET_BOUND, &["api", "+Inf"]).unwrap(),
-        "gatemeter_bucket_bound.service=api.le=+Inf"
+        encode(&BUCKET_BOUND, &["api", REQUEST_DURATION, "+Inf"]).unwrap(),
+        "gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le=+Inf"
     );
 }
 
