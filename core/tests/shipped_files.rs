@@ -144,6 +144,12 @@ fn metric_names(text: &str) -> BTreeSet<&str> {
         "db_conn",
         "cache_hits",
         "cache_miss",
+        "cache_resp",
+        "stream_",
+        "storage_upl",
+        "auth_att",
+        "rate_limit_h",
+        "search_q",
         "gatemeter_",
     ];
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -164,6 +170,7 @@ fn is_known(word: &str) -> bool {
     // Crates, the module's file and prefixes of the shared data are no metrics.
     let file_or_crate = [
         "gatemeter_filter",
+        "gatemeter_signals",
         "gatemeter_core",
         "gatemeter_bridge",
         "gatemeter_demo",
@@ -205,6 +212,21 @@ fn documents_and_configuration_name_only_metrics_of_the_catalogue() {
             .filter(|word| !is_known(word))
             .collect();
         assert!(unknown.is_empty(), "{}: {unknown:?}", path.display());
+    }
+}
+
+/// What the services' own pages show would be counted twice.
+#[test]
+fn of_the_bridges_page_prometheus_keeps_what_no_other_page_shows() {
+    let file = yaml("prometheus.yml");
+    let rules = all(&file, "metric_relabel_configs");
+    assert_eq!(rules.len(), 1);
+    assert_eq!(rules[0][0]["action"].as_str(), Some("keep"));
+    let kept = rules[0][0]["regex"].as_str().unwrap();
+    let kept = regex::Regex::new(&format!("^(?:{kept})$")).unwrap();
+    for metric in CATALOG.iter().filter(|metric| metric.page != Page::None) {
+        let is_kept = kept.is_match(metric.name);
+        assert_eq!(is_kept, metric.page == Page::Operator, "{}", metric.name);
     }
 }
 

@@ -45,6 +45,7 @@ impl Scene {
         let [_, _, playback, _] = demo.addresses();
         let service = Service::new("playback")?
             .plugin("routes", json!([MASTER, REST, "/player", "/player/:file"]))
+            .plugin("preset", json!("playback"))
             .to_cluster("/", "playback");
         let setup = Setup::new()?.service(service).cluster("playback", playback);
         let envoy = setup.start(&mut room).await?;
@@ -189,7 +190,37 @@ fn expected(record: &Record) -> Result<Expected> {
 async fn tells_what_the_player_reports(cmcd: &str) -> Result<()> {
     let mut scene = Scene::set().await?;
     let record = scene.watch(cmcd).await?;
-    expected(&record)?;
+    let expected = expected(&record)?;
+    until("the metrics tell what the player reports", async || {
+        let page = scene.bridge.page().await?;
+        let changes =
+            |direction| page.sum("stream_bitrate_changes_total", &[("direction", direction)]);
+        let shown = [
+            changes("up"),
+            changes("down"),
+            page.sum("stream_buffer_events_total", &[]),
+            page.sum("stream_init_duration_seconds_count", &[]),
+        ];
+        let told = [
+            expected.switches_up,
+            expected.switches_down,
+            expected.stalls,
+            expected.starts,
+        ];
+        ensure!(
+            shown == told.map(|n| n as f64),
+            "{shown:?}, but {expected:?}"
+        );
+        let start = page.sum("stream_init_duration_seconds_sum", &[]);
+        let said: f64 = expected.init.iter().map(|init| init.as_secs_f64()).sum();
+        // The same moments, seen from both ends of the line.
+        ensure!(
+            (start - said).abs() < 1.0,
+            "{start} s, but the player says {said}"
+        );
+        Ok(())
+    })
+    .await?;
     scene.room.close()
 }
 

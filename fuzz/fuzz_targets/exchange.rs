@@ -14,14 +14,29 @@ use gatemeter_core::header_map::HeaderMap;
 use gatemeter_core::path_label::{OVERFLOW, PathLabeller, RouteTable};
 use gatemeter_core::plugin_config::PluginConfig;
 use gatemeter_core::recorder::{RESERVE, Recorder};
-use gatemeter_core::signals::cache_status::{self, CacheResult};
-use gatemeter_core::signals::pool;
-use gatemeter_core::signals::{Room, Signal};
+use gatemeter_core::signals::{
+    CacheResult, Room, cache_status, cache_words, dictionary, server_timing,
+};
 use gatemeter_fuzz::proxy::Proxy;
 use libfuzzer_sys::fuzz_target;
 
 use self::plan::{Plan, Properties, Settings, Step};
 use self::stats::StatPage;
+
+/// What no setting changes: everything is read that can be.
+const CONFIGURATION: &[u8] = br#"{
+    "service": "api",
+    "preset": "playback",
+    "cache": {"types": {"redis": "redis"}, "bytes": true},
+    "bytes_per_route": true,
+    "signals": [
+        {"name": "search_query_duration_seconds", "server_timing": "db"},
+        {"name": "rate_limit_hits_total", "count": [{"status": 429, "response_header": "x-limit"}]}
+    ]
+}"#;
+
+/// Headers that the settings hide, in their order.
+const STRIPPED: [&str; 3] = ["cache-status", "x-db-pool", "server-timing"];
 
 fuzz_target!(|plan: Plan| Run::new(&plan.settings).play(plan.steps));
 
@@ -77,7 +92,7 @@ impl Run {
             RouteTable::try_new(templates.collect()).expect("a table")
         };
         let settings = &self.settings;
-        let strip = Signal::ALL.into_iter().zip(settings.strip);
+        let strip = STRIPPED.into_iter().zip(settings.strip);
         let config = PluginConfig {
             service: "api".to_owned(),
             paths: PathLabeller::new(
@@ -99,12 +114,11 @@ impl Run {
             } else {
                 Buckets::default()
             },
-            cache_types: vec![("redis".to_owned(), "redis".to_owned())],
             strip: strip
-                .filter_map(|(signal, strip)| strip.then_some(signal))
+                .filter_map(|(name, strip)| strip.then_some(name.to_owned()))
                 .collect(),
             native_histogram: settings.native_histogram,
-            flush_interval_ms: 100,
+            ..PluginConfig::parse(CONFIGURATION).expect("a configuration")
         };
         self.largest_cap = self.largest_cap.max(config.max_series);
         let mut recorder = Recorder::new(config, 7);
@@ -222,8 +236,7 @@ impl Run {
         let recorder = &mut self.recorders[flight.recorder];
         flight.exchange.on_response_headers(recorder, &self.proxy);
         let removed = self.proxy.removed();
-        for (signal, strip) in Signal::ALL.iter().zip(self.settings.strip) {
-            let name = signal.header();
+        for (name, strip) in STRIPPED.into_iter().zip(self.settings.strip) {
             let present = HeaderMap::new(&flight.response).any(|(n, _)| n == name.as_bytes());
             let times = removed.iter().filter(|removed| *removed == name).count();
             if self.proxy.has_failed() {
@@ -244,22 +257,50 @@ impl Run {
     /// What a response says of caches is counted, each time it is read.
     fn expect_signals(&mut self, response: &[u8]) {
         let mut room = Room::default();
+        let mut is_said = false;
+        // Of a header that is malformed no further line is read.
+        let mut bad = Vec::new();
         for (name, line) in HeaderMap::new(response) {
-            match Signal::of_header(name) {
-                Some(Signal::CacheStatus) => {
-                    for member in cache_status::read(line, &mut room).unwrap_or_default() {
-                        match member.result {
-                            CacheResult::Hit => self.hits += 1,
-                            CacheResult::Miss => self.misses += 1,
-                            CacheResult::Neither => {}
-                        }
+            is_said |= name == b"cache-status";
+            if bad.contains(&name) {
+                continue;
+            }
+            let read = match name {
+                b"cache-status" => cache_status::read(line, &mut room).map(|members| {
+                    for member in members {
+                        self.expect(member.result);
                     }
-                }
-                // Only what it takes of the room matters here.
-                Some(Signal::DbPool) => drop(pool::read(line, &mut room)),
-                _ => {}
+                }),
+                // Only what they take of the room matters here.
+                b"x-db-pool" => dictionary::read(line, &["active", "idle"], &mut room).map(|_| ()),
+                b"server-timing" => server_timing::read(line, &mut room, |_, _| ()),
+                _ => Ok(()),
+            };
+            if read.is_err() {
+                bad.push(name);
             }
         }
+        if is_said {
+            return;
+        }
+        for words in ["x-cache", "x-cache-status", "cf-cache-status"] {
+            let map = HeaderMap::new(response);
+            let lines: Vec<_> = map.filter(|(name, _)| *name == words.as_bytes()).collect();
+            for (_, line) in &lines {
+                // What was found before the room ran out has been counted.
+                if cache_words::read(line, &mut room, |result| self.expect(result)).is_err() {
+                    break;
+                }
+            }
+            if !lines.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn expect(&mut self, result: CacheResult) {
+        self.hits += u64::from(result.is_hit());
+        self.misses += u64::from(result.is_miss());
     }
 
     fn finish(mut self) {

@@ -44,7 +44,16 @@ fn accepted(config: &PluginConfig) {
                 .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
     };
     assert!(plain(&config.service));
-    assert!(config.cache_types.iter().all(|(_, label)| plain(label)));
+    let mut types = config.cache.types.iter().flatten();
+    assert!(types.all(|(_, label)| plain(label)));
+    for family in config.signals.families() {
+        assert!(
+            family
+                .name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        );
+    }
     assert!((1..=100_000).contains(&config.max_series));
     assert!((10..=60_000).contains(&config.flush_interval_ms));
     let bounds = config.buckets.bounds();

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|line: &[u8]| {
     let mut found = Vec::new();
     let read = read(line, &mut Room::default(), |name, nanos| {
-        found.push((name, nanos))
+        found.push((name, nanos));
     });
     assert!(found.len() <= 32);
     if !has_room(line) {

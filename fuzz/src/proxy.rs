@@ -9,10 +9,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 
-use gatemeter_core::catalog::StatKind;
+use gatemeter_core::catalog::{SERVICE, StatKind};
 use gatemeter_core::header_map::HeaderMap;
 use gatemeter_core::host::{Failed, Headers, HostCall, MetricId, Property, Stats, Stream};
-use gatemeter_core::stat_name;
+use gatemeter_core::stat_name::{self, DecodeError};
 
 /// The proxy, all its workers, and the exchange that one of them works on.
 #[derive(Debug, Default)]
@@ -98,8 +98,15 @@ impl Stats for Proxy {
 
     fn define_metric(&self, kind: StatKind, name: &str) -> Result<MetricId, Failed> {
         self.enter(HostCall::DefineMetric)?;
-        let decoded = stat_name::decode(name).expect("a name of the codec");
-        assert_eq!(decoded.stat.kind, kind, "{name}");
+        match stat_name::decode(name) {
+            Ok(decoded) => assert_eq!(decoded.stat.kind, kind, "{name}"),
+            Err(DecodeError::UnknownStat) => {
+                // Of a metric that the configuration names.
+                let unlisted = stat_name::decode_unlisted(name).expect("a name of the codec");
+                assert_eq!(unlisted.labels.first().map(|label| label.0), Some(SERVICE));
+            }
+            Err(error) => panic!("{name}: {error}"),
+        }
         let mut names = self.names.borrow_mut();
         names.push((kind, name.to_owned()));
         self.values.borrow_mut().entry(name.to_owned()).or_default();
@@ -156,6 +163,7 @@ impl Stream for Proxy {
         Ok(match which {
             Headers::Request => self.request.borrow().clone(),
             Headers::Response => self.response.borrow().clone(),
+            Headers::ResponseTrailers => Vec::new(),
         })
     }
 

@@ -273,22 +273,34 @@ impl Proxy for NativeProxy {
 
     fn body(
         &mut self,
-        _id: ExchangeId,
-        _direction: Direction,
-        _chunk: &[u8],
+        id: ExchangeId,
+        direction: Direction,
+        chunk: &[u8],
         _end: bool,
     ) -> Result<(), RunError> {
-        // The filter does not look at bodies.
+        // The filter does not look at bodies, but may ask for their sizes.
+        if let Some(open) = self.open.get_mut(&id) {
+            let bytes = match direction {
+                Direction::Request => &mut open.known.request_bytes,
+                Direction::Response => &mut open.known.response_bytes,
+            };
+            *bytes += chunk.len() as u64;
+        }
         Ok(())
     }
 
     fn trailers(
         &mut self,
-        _id: ExchangeId,
-        _direction: Direction,
-        _trailers: &[Pair],
+        id: ExchangeId,
+        direction: Direction,
+        trailers: &[Pair],
     ) -> Result<(), RunError> {
-        // Nor at trailers.
+        if let Some(open) = self.open.get_mut(&id)
+            && direction == Direction::Response
+        {
+            let trailers = HeaderMap::new(trailers.to_vec());
+            open.known.maps.insert(MapType::ResponseTrailers, trailers);
+        }
         Ok(())
     }
 

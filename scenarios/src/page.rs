@@ -62,13 +62,15 @@ pub enum Clock {
 impl Sample {
     /// Whether its value is the same in every run where this clock ran: all
     /// are on a virtual one. On a real one the sum of durations, the buckets
-    /// but the last one, and the number of ticks are not.
+    /// but the last one, the number of ticks, and the bytes that HTTP itself
+    /// takes on a connection are not.
     pub fn is_foreseeable(&self, clock: Clock) -> bool {
         let last_bucket = self.labels.get("le").is_some_and(|bound| bound == "+Inf");
-        let of_time = (self.name.ends_with("_bucket") && !last_bucket)
+        let of_the_run = (self.name.ends_with("_bucket") && !last_bucket)
             || self.name.ends_with("_seconds_sum")
-            || self.name == "gatemeter_filter_ticks_total";
-        clock == Clock::Virtual || !of_time
+            || self.name == "gatemeter_filter_ticks_total"
+            || self.name.starts_with("http_connection_");
+        clock == Clock::Virtual || !of_the_run
     }
 }
 

@@ -6,7 +6,7 @@
 //! print under their own names, with `_` for what Prometheus does not allow.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use gatemeter_bridge::decode::decode;
 use gatemeter_bridge::exposition::{self, Format, Scope};
 use gatemeter_bridge::families::{Family, Number, Point, Reading, Series};
 use gatemeter_core::catalog::{
-    self, ENVOY_NAMESPACE, Kind, Page, RESPONSES_INCOMPLETE, UNPARSED, Unit,
+    self, ENVOY_NAMESPACE, FAMILY, Kind, Page, RESPONSES_INCOMPLETE, UNPARSED, Unit,
 };
 use gatemeter_core::stat_name;
 use gatemeter_host_tests::stats::Stats;
@@ -100,8 +100,34 @@ pub(crate) fn page(
     Ok(exposition::page(&families, scope, format))
 }
 
-fn is_ours(name: &str) -> bool {
-    stat_name::decode(name).is_ok()
+/// The stats that are our filter's.
+struct Ours {
+    /// Names of those behind metrics that the configuration names.
+    named: BTreeSet<String>,
+}
+
+impl Ours {
+    fn of(stats: &Stats) -> Self {
+        let mut named = BTreeSet::new();
+        for name in stats.names() {
+            let decoded = stat_name::decode(name).ok();
+            let decoded = decoded.filter(|decoded| *decoded.stat == FAMILY);
+            if let Some(metric) = decoded.as_ref().and_then(|decoded| decoded.value("metric")) {
+                let base = metric.strip_suffix("_seconds").unwrap_or(metric);
+                named.extend([
+                    metric.to_owned(),
+                    format!("{metric}_bin"),
+                    format!("{base}_nanoseconds_sum"),
+                ]);
+            }
+        }
+        Self { named }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let unlisted = || stat_name::decode_unlisted(name).ok();
+        stat_name::decode(name).is_ok() || unlisted().is_some_and(|u| self.named.contains(u.stat))
+    }
 }
 
 /// Envoy's `/stats`, as far as the bridge reads it.
@@ -112,7 +138,8 @@ fn stats_text(stats: &Stats, envoy: &EnvoyStats, service: &str) -> String {
         let _ = writeln!(text, "{name}: {value}");
     };
     let mut raised = envoy.raised(service);
-    for name in stats.names().into_iter().filter(|name| is_ours(name)) {
+    let ours = Ours::of(stats);
+    for name in stats.names().into_iter().filter(|name| ours.has(name)) {
         if let Some(value) = stats.counter(name).or(stats.gauge(name)) {
             let raised = raised.remove(name).unwrap_or_default();
             line(format_args!("{ENVOY_NAMESPACE}{name}"), value + raised);
@@ -143,7 +170,8 @@ fn other_families(stats: &Stats, service: Option<&str>, format: Format) -> Vec<F
         let (_, values) = named.entry(name).or_insert((kind, Vec::new()));
         values.push((raw, value));
     };
-    for name in stats.names().into_iter().filter(|name| !is_ours(name)) {
+    let ours = Ours::of(stats);
+    for name in stats.names().into_iter().filter(|name| !ours.has(name)) {
         if let Some(value) = stats.counter(name) {
             add(Kind::Counter, name.to_owned(), value.into());
         } else if let Some(value) = stats.gauge(name) {
@@ -183,6 +211,7 @@ fn other_families(stats: &Stats, service: Option<&str>, format: Format) -> Vec<F
                 kind,
                 unit: Unit::One,
                 page: Page::Operator,
+                is_usual: true,
                 series: series.collect(),
             }
         })

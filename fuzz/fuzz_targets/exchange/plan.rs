@@ -42,7 +42,7 @@ pub(crate) struct Settings {
     pub(crate) max_series: u8,
     /// Whether the histogram has bounds of its own.
     pub(crate) bounds: bool,
-    /// Which signals are removed from responses, in the order of `Signal::ALL`.
+    /// Which signals are removed from responses, in the order of `STRIPPED`.
     pub(crate) strip: [bool; 3],
     /// Whether Envoy's own histogram is fed too.
     pub(crate) native_histogram: bool,

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatemeter_core::buckets::{INFINITY, parse_seconds};
-use gatemeter_core::catalog::LE;
+use gatemeter_core::catalog::{LE, REQUEST_DURATION};
 use gatemeter_core::host::HostCall;
 use gatemeter_core::path_label::OVERFLOW;
 use gatemeter_core::plugin_config::OTHER_CACHE;
-use gatemeter_core::signals::Signal;
+use gatemeter_core::signals::RESPONSE_HEADERS;
 use gatemeter_core::stat_name;
 use gatemeter_fuzz::proxy::Proxy;
 
@@ -64,7 +64,8 @@ impl StatPage {
                 let is_known = match *label {
                     "path" => !value.contains(['?', '#']) && value.is_ascii(),
                     "cache_type" => value == "redis" || value == OTHER_CACHE,
-                    "signal" => Signal::ALL.iter().any(|signal| signal.header() == value),
+                    "signal" => RESPONSE_HEADERS.contains(&value.as_str()) || value == "cmcd",
+                    "metric" => value == REQUEST_DURATION || value.ends_with("_duration_seconds"),
                     "reason" if *stat == "gatemeter_filter_errors_total" => {
                         calls.contains(&value.as_str())
                     }
@@ -86,7 +87,9 @@ impl StatPage {
         let bounds: BTreeSet<u64> = self
             .0
             .iter()
-            .filter(|line| line.0 == "gatemeter_bucket_bound")
+            .filter(|line| {
+                line.0 == "gatemeter_bucket_bound" && line.1["metric"] == REQUEST_DURATION
+            })
             .filter_map(|line| parse_seconds(&line.1[LE]))
             .collect();
         for (_, labels, count) in bins() {

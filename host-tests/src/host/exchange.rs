@@ -257,7 +257,12 @@ impl Exchange {
             b"headers" => self.all(MapType::RequestHeaders),
             b"time" => number(self.arrived_at),
             b"duration" => number(self.ended?.saturating_sub(self.arrived)),
-            b"size" => number(self.request_bytes),
+            // Envoy believes the client, where it says how much is to come.
+            b"size" => {
+                let said = header(b"content-length");
+                let said = said.and_then(|text| str::from_utf8(&text).ok()?.parse().ok());
+                number(said.unwrap_or(self.request_bytes))
+            }
             b"total_size" => number(self.request_bytes + self.size(MapType::RequestHeaders)),
             _ => None,
         }

@@ -247,7 +247,9 @@ fn nothing_is_lost_over_many_changes_of_configuration() {
 
 #[test]
 fn bounds_that_a_change_takes_away_are_taken_back() {
-    let bound = |le: &str| format!("gatemeter_bucket_bound.service=api.le={le}");
+    let bound = |le: &str| {
+        format!("gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le={le}")
+    };
     let envoy = envoy(json!({"buckets": [0.1, 1]}));
     let stats = envoy.stats();
     for le in ["0.1", "1.0", "+Inf"] {

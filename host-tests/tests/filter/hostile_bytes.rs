@@ -1,8 +1,8 @@
-use gatemeter_core::signals::Signal;
+use gatemeter_core::signals::RESPONSE_HEADERS;
 use serde_json::json;
 
 use crate::form::{Form, Headers, headers};
-use crate::{ACTIVE, assert_requests, counted, envoy, flushed};
+use crate::{ACTIVE, all_that_is_read, assert_requests, counted, envoy, flushed};
 
 fn request() -> Headers {
     headers(&[
@@ -33,7 +33,11 @@ fn texts_with(byte: u8, usual: &str) -> Vec<Vec<u8>> {
 #[track_caller]
 fn every_byte(usual: &str, place: impl Fn(&[u8]) -> (Headers, Headers)) {
     for form in Form::ALL {
-        for keys in [json!({}), json!({"routes": ["/a", "/a/:id", "/*"]})] {
+        for keys in [
+            json!({}),
+            json!({"routes": ["/a", "/a/:id", "/*"]}),
+            all_that_is_read(),
+        ] {
             let envoy = envoy(keys);
             let mut exchanges = 0;
             for byte in 0..=255 {
@@ -92,16 +96,26 @@ fn any_byte_in_the_content_type_counts_once() {
 
 #[test]
 fn any_byte_in_a_signal_counts_once() {
-    for signal in Signal::ALL {
+    for signal in RESPONSE_HEADERS {
         let usual = match signal {
-            Signal::CacheStatus => "redis; hit; detail=\"x\", edge; fwd=miss",
-            Signal::DbPool => "active=15, idle=25",
-            _ => "db;dur=12.3, render;dur=4;desc=\"x\"",
+            "cache-status" => "redis; hit; detail=\"x\", edge; fwd=miss",
+            "x-db-pool" => "active=15, idle=25",
+            "server-timing" => "db;dur=12.3, render;dur=4;desc=\"x\"",
+            _ => "MISS, TCP_HIT from x",
         };
-        every_byte(usual, |value| {
-            (request(), with(response(), signal.header(), value))
-        });
+        every_byte(usual, |value| (request(), with(response(), signal, value)));
     }
+}
+
+#[test]
+fn any_byte_that_a_player_says_counts_once() {
+    let usual = "br=(3200;v 64;a),bs,ot=v,sid=\"a-b\",su";
+    for header in ["cmcd-object", "cmcd-session", "cmcd-status", "cmcd-request"] {
+        every_byte(usual, |value| (with(request(), header, value), response()));
+    }
+    every_byte("/a?CMCD=br%3D3200%2Cbs", |path| {
+        (with(request(), ":path", path), response())
+    });
 }
 
 #[test]

@@ -66,6 +66,23 @@ fn api(keys: Value) -> Value {
     configuration
 }
 
+/// Keys with which everything is read that can be: caches with their bytes,
+/// players, timings, headers and bodies.
+fn all_that_is_read() -> Value {
+    json!({
+        "preset": "playback",
+        "cache": {"types": {"redis": "redis"}, "bytes": true},
+        "bytes_per_route": true,
+        "signals": [
+            {"name": "search_query_duration_seconds", "server_timing": "db"},
+            {"name": "rate_limit_hits_total", "count": [
+                {"status": 200, "request_header": "x-plan", "response_header": "x-limit"},
+                {"status": 429},
+            ]},
+        ],
+    })
+}
+
 /// A proxy with one worker and these keys in its configuration.
 #[track_caller]
 fn envoy(keys: Value) -> Envoy {

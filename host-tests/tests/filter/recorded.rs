@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use gatemeter_core::signals::Signal;
+use gatemeter_core::signals::RESPONSE_HEADERS;
 use gatemeter_host_tests::scenario::{FailurePolicy, Refused, flags};
 use gatemeter_host_tests::{AccessLog, Envoy, EnvoyBuilder, Module, NO_HEADERS, Request};
 use serde_json::{Value, json};
 
-use crate::{ACTIVE, api, bad_names, counted, gatemeter};
+use crate::{ACTIVE, all_that_is_read, api, bad_names, counted, gatemeter};
 
 /// What a run came to.
 pub(crate) struct Run {
@@ -25,14 +25,12 @@ pub(crate) struct Run {
 }
 
 fn configuration(max_series: u32) -> Value {
-    let strip = Signal::ALL.map(Signal::header);
-    api(json!({
-        "cache": {"types": {"redis": "redis"}},
-        "exclude": ["/metrics"],
-        "max_series": max_series,
-        "native_histogram": true,
-        "strip": strip,
-    }))
+    let mut keys = all_that_is_read();
+    keys["exclude"] = json!(["/metrics"]);
+    keys["max_series"] = json!(max_series);
+    keys["native_histogram"] = json!(true);
+    keys["strip"] = json!(RESPONSE_HEADERS);
+    api(keys)
 }
 
 /// The filter, which goes on after a trap so that the run can tell of it.
@@ -151,10 +149,12 @@ fn traffic(envoy: &Envoy, path: &str) -> u64 {
         ("cache-status", "redis; hit, edge; fwd=miss"),
         ("x-db-pool", "active=1, idle=2"),
         ("server-timing", "db;dur=1"),
+        ("trailer", "server-timing"),
     ];
     let mut ended = 0;
     for _ in 0..2 {
-        let stream = worker.request(Request::get(path));
+        let player = Request::get(path).header("cmcd-object", "bs,br=800,ot=v,sid=\"a\"");
+        let stream = worker.request(player);
         envoy.advance(Duration::from_micros(700));
         stream.respond(200, signals);
         stream.finish();

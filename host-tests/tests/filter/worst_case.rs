@@ -6,7 +6,7 @@ use std::fmt::Write;
 use gatemeter_host_tests::{Envoy, Request};
 use serde_json::{Value, json};
 
-use crate::{envoy, usual};
+use crate::{all_that_is_read, envoy, usual};
 
 /// How many times the fuel of a usual exchange the worst may cost.
 const MOST: u64 = 20;
@@ -347,6 +347,63 @@ fn the_worst_input_costs_a_bounded_multiple_of_a_usual_exchange() {
         costs.extend(measure(configuration, &keys, paths()));
     }
     assert_bounded(costs, MOST);
+}
+
+/// What a client can say as a player, where that is listened to.
+fn players() -> Vec<(String, Exchange)> {
+    let payload = |bytes: usize| {
+        let mut text = String::new();
+        for number in 0.. {
+            if text.len() + 16 >= bytes {
+                return text;
+            }
+            let _ = write!(text, "k{number}=\"\\\\a\",");
+        }
+        text
+    };
+    let said = |name: &str, value: String, times: usize| {
+        let mut exchange = Exchange::of_path("/usual");
+        let header = (name.to_owned(), value.into_bytes());
+        exchange.request.extend(vec![header; times]);
+        exchange
+    };
+    let encoded = |text: String| {
+        text.replace('"', "%22")
+            .replace('=', "%3D")
+            .replace(',', "%2C")
+    };
+    let asked = |text: String| Exchange::of_path(format!("/usual?CMCD={text}"));
+    let whole = "br=3200,bs,d=4004,dl=25400,mtp=48100,nor=\"..%2F300kbps\",ot=v,rtp=15000,sid=\"6e2fb550\",su,tb=6000";
+    [
+        ("900 bytes of keys", said("cmcd-object", payload(900), 1)),
+        ("64 KiB of keys", said("cmcd-object", payload(PATH), 1)),
+        ("100 headers", said("cmcd-object", whole.to_owned(), 100)),
+        (
+            "900 bytes of a session",
+            said("cmcd-session", format!("sid=\"{}\"", "a".repeat(900)), 1),
+        ),
+        (
+            "900 bytes of bitrates",
+            said("cmcd-object", format!("br=({})", "1 ".repeat(440)), 1),
+        ),
+        ("900 encoded bytes", asked(encoded(payload(600)))),
+        ("64 KiB of an argument", asked(encoded(payload(PATH)))),
+        (
+            "64 KiB of other arguments",
+            asked(format!("x&{}", "a=1&".repeat(PATH / 4))),
+        ),
+    ]
+    .map(|(name, exchange)| (name.to_owned(), exchange))
+    .into()
+}
+
+#[test]
+fn where_all_is_read_that_can_be_the_worst_input_is_bounded_too() {
+    let responses = responses()
+        .into_iter()
+        .map(|(name, exchange)| (name.to_owned(), exchange));
+    let cases = responses.chain(players()).collect();
+    assert_bounded(measure("all is read", &all_that_is_read(), cases), MOST);
 }
 
 #[test]

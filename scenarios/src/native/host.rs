@@ -75,6 +75,7 @@ impl Stream for Host {
         let map = match which {
             Headers::Request => MapType::RequestHeaders,
             Headers::Response => MapType::ResponseHeaders,
+            Headers::ResponseTrailers => MapType::ResponseTrailers,
         };
         let exchange = self.exchange.borrow();
         let headers = exchange.maps.get(map);
