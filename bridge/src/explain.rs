@@ -131,6 +131,13 @@ fn labels(config: &PluginConfig, method: &str, path: &str) -> String {
         }
         path => path_label(config, path),
     };
+    for (place, rewritten) in config.paths.rewrites(path.as_bytes()) {
+        say(
+            "rewrite",
+            &rewritten,
+            &format!("path_rules[{place}] matches"),
+        );
+    }
     let known = Method::new(method.as_bytes());
     let method_why = if known == Method::OTHER {
         let others = Method::all().map(Method::as_str);
@@ -214,6 +221,7 @@ mod tests {
         assert_eq!(
             labels(&config(WITH_ROUTES), "GET", "/v1/api/content/42?x=1"),
             "service  api                              key service\n\
+             rewrite  /api/content/42                  path_rules[0] matches\n\
              method   GET                              a known method\n\
              path     /api/content/:id                 routes[0] matches\n\
              status   100 to 599                       as the client sees it; 499 where it went away before, else _OTHER\n\

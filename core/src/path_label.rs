@@ -92,6 +92,28 @@ impl PathLabeller {
         self.routes.templates()
     }
 
+    /// What each rule that matches makes of the value of a `:path`
+    /// pseudo-header, with its place in the configuration; nothing for a path
+    /// that is excluded or too long for the rules.
+    pub fn rewrites(&self, path: &[u8]) -> Vec<(usize, String)> {
+        let mut rewrites = Vec::new();
+        if self.label(path) == PathLabel::Excluded {
+            return rewrites;
+        }
+        let (mut text, _) = Target::new(path).text();
+        if text.len() * self.rules.len() > MAX_RULE_BYTES {
+            return rewrites;
+        }
+        let mut effort = Effort::default();
+        for (place, rule) in self.rules.iter().enumerate() {
+            if let Ok(Some(rewritten)) = rule.rewrite(&text, &mut effort) {
+                rewrites.push((place, rewritten.clone()));
+                text = Cow::Owned(rewritten);
+            }
+        }
+        rewrites
+    }
+
     /// What the value of a `:path` pseudo-header is to the metrics.
     pub fn label(&self, path: &[u8]) -> PathLabel {
         self.label_of(Target::new(path))

@@ -121,6 +121,19 @@ fn with_many_rules_less_of_a_path_is_looked_at() {
 }
 
 #[test]
+fn says_which_rules_rewrite_a_path_and_to_what() {
+    let rules = [(r"^/v\d", ""), ("x", "y"), (r"/\d+", "/:id")];
+    let labeller = labeller(&rules, &[], &["/v1/no"]);
+    let rewrites = |path: &str| labeller.rewrites(path.as_bytes());
+    assert_eq!(
+        rewrites("/v1/a/7?q"),
+        [(0, "/a/7".to_owned()), (2, "/a/:id".to_owned())]
+    );
+    assert_eq!(rewrites("/v1/no"), []);
+    assert_eq!(rewrites("/a"), []);
+}
+
+#[test]
 fn a_bad_rule_is_refused_with_the_reason() {
     let error = PathRule::try_new("(", "", true).unwrap_err();
     assert_eq!(error.to_string(), "found open group without closing ')'");
