@@ -157,9 +157,20 @@ async fn signals_in_a_request_are_neither_counted_nor_passed_on() -> Result<()> 
     let client = Client::new(envoy.service("api")?);
     let forged = Call::new("GET", "/a", "/a")
         .header("cache-status", "redis; hit")
+        .header("cf-cache-status", "HIT")
+        .header("server-timing", "db;dur=1")
+        .header("x-cache", "HIT")
+        .header("x-cache-status", "HIT")
         .header("x-db-pool", "active=3, idle=7");
     let answer = client.expect(&forged, 200).await?;
-    for name in ["cache-status", "x-db-pool"] {
+    for name in [
+        "cache-status",
+        "cf-cache-status",
+        "server-timing",
+        "x-cache",
+        "x-cache-status",
+        "x-db-pool",
+    ] {
         let passed_on = answer.text()?.lines().any(|header| header == name);
         ensure!(!passed_on, "{name} reached the upstream");
     }

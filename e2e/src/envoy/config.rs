@@ -93,9 +93,12 @@ fn connection_manager(service: &Service, filter: &Path) -> Value {
 }
 
 /// Headers that only a service, or the route to the bridge, may set.
-const SIGNALS: [&str; 4] = [
+const SIGNALS: [&str; 7] = [
     "cache-status",
+    "cf-cache-status",
     "server-timing",
+    "x-cache",
+    "x-cache-status",
     "x-db-pool",
     "x-gatemeter-scrape",
 ];
