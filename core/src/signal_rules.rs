@@ -24,6 +24,10 @@ pub const MAX_CASES: usize = 64;
 /// Most headers of a direction that conditions look at.
 pub const MAX_HEADER_TESTS: usize = 32;
 
+/// Most headers whose dictionaries are read. With those of conditions and the
+/// seven that are read in any case they are at most 64, a bit each.
+pub const MAX_DICTIONARIES: usize = 16;
+
 /// Bounds of the histograms of timings where the configuration has none, in
 /// nanoseconds: the guide's, and beyond, for uploads are slower than requests.
 pub const TIMING_BOUNDS: [u64; 14] = [

@@ -1,8 +1,12 @@
-//! What a service says of itself in response headers.
+//! What services say of themselves in response headers, and players of
+//! themselves in requests: bytes in, typed values out.
 //!
-//! Only response headers are read: a client cannot make these numbers move.
-//! A value that does not parse is counted under the signal's name and nothing
-//! else is lost; no text of a header ever becomes a label.
+//! What a client says under the name of a response header moves nothing; CMCD
+//! is what players claim, and moves the metrics of players only. The work on
+//! one response or request is bounded by its [`Room`]. A value that does not
+//! parse is counted under the signal's name and nothing else is lost. Of a
+//! text only the name of a cache may become a label, where the configuration
+//! leaves that open.
 
 mod cache_result;
 pub mod cache_status;

@@ -11,8 +11,8 @@ use super::{CacheConfig, ConfigError};
 use crate::buckets::Buckets;
 use crate::path_label::RouteTable;
 use crate::signal_rules::{
-    Amount, Case, CounterRule, DEFAULTS, Family, GaugeRule, MAX_HEADER_TESTS, MAX_RULES, PRESETS,
-    SignalRules, TimingRule,
+    Amount, Case, CounterRule, DEFAULTS, Family, GaugeRule, MAX_DICTIONARIES, MAX_HEADER_TESTS,
+    MAX_RULES, PRESETS, SignalRules, TimingRule,
 };
 use crate::signals::RESPONSE_HEADERS;
 use crate::signals::dictionary::MAX_KEYS;
@@ -260,30 +260,39 @@ impl Fields<'_> {
                 }
             }
         }
+        let mut dictionaries: Vec<(&str, usize)> = Vec::new();
         for rule in rules {
             let Source::Gauge(header, _) = &rule.source else {
                 continue;
             };
-            let same =
-                |other: &&Rule| matches!(&other.source, Source::Gauge(name, _) if name == header);
-            let keys = rules.iter().filter(same).count();
-            if keys > MAX_KEYS {
-                self.errors.push(ConfigError {
-                    key: "signals".to_owned(),
-                    problem: format!("read {keys} keys of {header}; expected at most {MAX_KEYS}"),
-                });
-                return;
+            match dictionaries.iter_mut().find(|(known, _)| known == header) {
+                Some((_, keys)) => *keys += 1,
+                None => dictionaries.push((header, 1)),
             }
+        }
+        let mut problem = |problem: String| {
+            self.errors.push(ConfigError {
+                key: "signals".to_owned(),
+                problem,
+            });
+        };
+        if dictionaries.len() > MAX_DICTIONARIES {
+            let count = dictionaries.len();
+            problem(format!(
+                "read {count} dictionaries; expected at most {MAX_DICTIONARIES}"
+            ));
+        }
+        for (header, keys) in dictionaries.iter().filter(|(_, keys)| *keys > MAX_KEYS) {
+            problem(format!(
+                "read {keys} keys of {header}; expected at most {MAX_KEYS}"
+            ));
         }
         for (what, seen) in [("request", request), ("response", response)] {
             if seen.len() > MAX_HEADER_TESTS {
-                self.errors.push(ConfigError {
-                    key: "signals".to_owned(),
-                    problem: format!(
-                        "look at {} {what} headers; expected at most {MAX_HEADER_TESTS}",
-                        seen.len()
-                    ),
-                });
+                problem(format!(
+                    "look at {} {what} headers; expected at most {MAX_HEADER_TESTS}",
+                    seen.len()
+                ));
             }
         }
     }

@@ -321,6 +321,19 @@ fn so_many_keys_of_a_dictionary_can_be_read() {
 }
 
 #[test]
+fn so_many_dictionaries_can_be_read() {
+    let gauges: Vec<Value> = (0..MAX_DICTIONARIES)
+        .map(|number| {
+            let dictionary = json!({"header": format!("x-q{number}"), "key": "k"});
+            json!({"name": format!("depth_{number}"), "type": "gauge", "help": "x", "dictionary": dictionary})
+        })
+        .collect();
+    // That of the pool is one, too.
+    let error = refused(json!({"signals": gauges}));
+    assert_eq!(error, "signals: read 17 dictionaries; expected at most 16");
+}
+
+#[test]
 fn so_many_headers_can_be_tested_at_a_time() {
     let cases: Vec<Value> = (0..=MAX_HEADER_TESTS)
         .map(|number| json!({"response_header": format!("x-{number}")}))
