@@ -11,6 +11,7 @@ cd "$root"
 # In seconds: the first start may have to build and to download.
 START_LIMIT=${START_LIMIT:-1200}
 TARGETS_LIMIT=60
+MOVES_LIMIT=60
 STOP_LIMIT=20
 
 # Whatever the run or its programs write as temporary files has to go here, and
@@ -94,6 +95,12 @@ end() {
   done
 }
 
+# moved PORT SERIES: whether a series of this name, with any labels, is above 0.
+moved() {
+  curl -sf --max-time 5 "localhost:$1/metrics" |
+    awk -v name="$2" '$1 == name || index($1, name "{") == 1 { if ($NF > 0) found = 1 } END { exit !found }'
+}
+
 all_targets_up() { grep -q 'targets up' "$log"; }
 
 say "starting make run (limit $START_LIMIT s)"
@@ -111,6 +118,25 @@ for port in 8080 8081 8082 8083 9464; do
   complaints=$("$promtool" check metrics <<<"$page" 2>&1) || fail "promtool on port $port: $complaints"
 done
 say "the pages are complete and promtool is content"
+
+while read -r port series; do
+  until_true "$MOVES_LIMIT" "$series on port $port moves" moved "$port" "$series"
+done <<'SERIES'
+8080 auth_attempts_total
+8080 rate_limit_hits_total
+8081 search_queries_total
+8081 search_query_duration_seconds_count
+8081 recommendation_duration_seconds_count
+8081 vector_db_query_duration_seconds_count
+8082 stream_init_duration_seconds_count
+8082 stream_bitrate_changes_total
+8082 stream_buffer_events_total
+8083 content_processing_duration_seconds_count
+8083 metadata_extraction_duration_seconds_count
+8083 storage_uploads_total
+8083 storage_upload_bytes_total
+SERIES
+say "every metric of the four presets moves"
 
 if TMPDIR=$temporary scripts/run.sh >"$folder/second" 2>&1; then
   fail "a second run started beside the first"
