@@ -7,9 +7,10 @@ use super::{LONGEST_VALUE, Source, is_header_name, is_token};
 use crate::buckets::Buckets;
 use crate::catalog::{self, CATALOG, Kind, LE, Origin, SERVICE};
 use crate::path_label::RouteTable;
-use crate::plugin_config::fields::{Fields, shown};
+use crate::plugin_config::fields::{Fields, LONGEST_NAME, shown};
 use crate::signal_rules::{Amount, Case, Family, MAX_CASES, TIMING_BOUNDS};
 use crate::signals::RESPONSE_HEADERS;
+use crate::stat_name;
 
 /// Longest HELP text, in bytes.
 const LONGEST_HELP: usize = 200;
@@ -72,7 +73,19 @@ impl RuleFields<'_, '_, '_> {
             labels: labels?,
             name,
         };
-        self.name_fits(&family).then_some(family)
+        (self.name_fits(&family) && self.help_fits(&family)).then_some(family)
+    }
+
+    /// The text stands in the name of a stat, where most signs take three bytes.
+    fn help_fits(&mut self, family: &Family) -> bool {
+        let help = family.help.as_deref().unwrap_or_default();
+        let service = "x".repeat(LONGEST_NAME);
+        let values = [&*service, &*family.name, family.kind.as_str(), help];
+        let fits = stat_name::encode(&catalog::FAMILY, &values);
+        if let Err(error) = &fits {
+            self.refuse("help", &help.into(), &format!("a shorter text: {error}"));
+        }
+        fits.is_ok()
     }
 
     fn kind(&mut self) -> Option<Kind> {
@@ -111,8 +124,7 @@ impl RuleFields<'_, '_, '_> {
         };
         let mut names = Vec::new();
         for name in labels.keys() {
-            let plain = is_metric_name(name) && !name.starts_with("__") && !name.contains(':');
-            if !plain || RESERVED_LABELS.contains(&name.as_str()) {
+            if !is_metric_name(name) || RESERVED_LABELS.contains(&name.as_str()) {
                 let accepted = format!(
                     "a name of lower-case letters, digits and _, none of {}",
                     RESERVED_LABELS.join(", ")

@@ -241,6 +241,18 @@ fn each_thing_that_is_wrong_with_a_rule_is_named_with_what_is_accepted() {
 }
 
 #[test]
+fn a_text_that_no_stat_name_has_room_for_is_refused() {
+    let rule = |help: &str| json!({"signals": [{"name": "ops_total", "type": "counter", "help": help, "count": []}]});
+    parsed(rule(&"Twenty bytes of text.".repeat(9)));
+    let long = "\u{e9}".repeat(100);
+    let error = refused(rule(&long));
+    assert!(
+        error.ends_with("expected a shorter text: stat name of 725 bytes; expected at most 512"),
+        "{error}"
+    );
+}
+
+#[test]
 fn cases_of_one_counter_have_the_same_labels() {
     let error = rule(
         json!({"name": "ops_total", "type": "counter", "help": "x", "count": [
