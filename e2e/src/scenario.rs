@@ -7,6 +7,7 @@
 //! most and `tick` does nothing; a worker is not chosen but found by Envoy,
 //! which has two.
 
+mod arrived;
 mod caller;
 mod listener;
 mod service;
@@ -68,6 +69,31 @@ struct Open {
     caller: Caller,
     /// None where the request does not reach the service.
     held: Option<Held>,
+    /// Bytes of the request's and of the response's body that were sent.
+    sent: [usize; 2],
+}
+
+impl Open {
+    /// Sends a chunk of a body, and waits until it is at the other side.
+    async fn pass(&mut self, direction: Direction, chunk: &[u8], end: bool) -> Result<()> {
+        let [asked, answered] = &mut self.sent;
+        match (direction, &self.held) {
+            (Direction::Request, held) => {
+                self.caller.send_body(chunk, end).await?;
+                *asked += chunk.len();
+                if let Some(held) = held {
+                    held.received(*asked).await?;
+                }
+            }
+            (Direction::Response, Some(held)) => {
+                held.send(chunk);
+                *answered += chunk.len();
+                self.caller.received(*answered).await?;
+            }
+            (Direction::Response, None) => {}
+        }
+        Ok(())
+    }
 }
 
 impl EnvoyProxy<'_> {
@@ -99,8 +125,12 @@ impl EnvoyProxy<'_> {
         let upgrades = listener::upgrades(self.scenario, id);
         let caller = Caller::send(self.address, &exchange.request, &marks, upgrades);
         let caller = self.stage.runtime.block_on(caller)?;
-        let held = None;
-        self.open.insert(id, Open { caller, held });
+        let open = Open {
+            caller,
+            held: None,
+            sent: [0; 2],
+        };
+        self.open.insert(id, open);
         match &exchange.fate {
             Fate::BeforeFilter(status) => {
                 self.answered(id, *status)?;
@@ -250,14 +280,8 @@ impl Proxy for EnvoyProxy<'_> {
     ) -> Result<(), RunError> {
         let runtime = self.stage.runtime.handle().clone();
         let open = self.open(id).map_err(broken)?;
-        match (direction, &open.held) {
-            (Direction::Request, _) => {
-                let sent = runtime.block_on(open.caller.send_body(chunk, end));
-                sent.map_err(broken)?;
-            }
-            (Direction::Response, Some(held)) => held.send(chunk),
-            (Direction::Response, None) => {}
-        }
+        let sent = runtime.block_on(open.pass(direction, chunk, end));
+        sent.map_err(broken)?;
         Ok(())
     }
 

@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use super::arrived::{Arrived, read};
 use crate::until::PATIENCE;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -36,6 +37,8 @@ pub(super) struct Caller {
     response: Option<JoinHandle<hyper::Result<Response<Incoming>>>>,
     /// Reads the response's body to its end.
     reading: Option<JoinHandle<hyper::Result<()>>>,
+    /// How much of the response's body came.
+    came: Arrived,
     upgraded: Option<Upgraded>,
 }
 
@@ -99,6 +102,7 @@ impl Caller {
             request_body,
             response: Some(response),
             reading: None,
+            came: Arrived::default(),
             upgraded: None,
         })
     }
@@ -140,9 +144,18 @@ impl Caller {
             self.upgraded = Some(tokio::time::timeout(PATIENCE, upgrade).await??);
         } else {
             let body = response.into_body();
-            self.reading = Some(tokio::spawn(async { body.collect().await.map(drop) }));
+            self.reading = Some(tokio::spawn(read(body, self.came.clone())));
         }
         Ok(got)
+    }
+
+    /// Waits until so many bytes of the response's body came, where it has one.
+    pub(super) async fn received(&self, bytes: usize) -> Result<()> {
+        if self.reading.is_none() {
+            return Ok(());
+        }
+        let came = self.came.at_least(bytes).await;
+        came.context("at the client")
     }
 
     /// Waits for the end of the response, whole or cut.

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
+use super::arrived::{Arrived, read};
 use crate::until::PATIENCE;
 
 /// Request header that names the exchange.
@@ -39,10 +40,10 @@ pub(super) struct Service {
 /// Requests that arrived, by exchange; of an exchange with several hops the
 /// first one that nobody took comes first.
 #[derive(Debug, Default)]
-struct Hall(Mutex<HashMap<String, Vec<UnboundedSender<Order>>>>);
+struct Hall(Mutex<HashMap<String, Vec<Held>>>);
 
 impl Hall {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<UnboundedSender<Order>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Held>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -60,7 +61,11 @@ enum Order {
 
 /// A request that the service holds; dropping it hangs up.
 #[derive(Debug)]
-pub(super) struct Held(UnboundedSender<Order>);
+pub(super) struct Held {
+    orders: UnboundedSender<Order>,
+    /// How much of the request's body came.
+    came: Arrived,
+}
 
 impl Held {
     pub(super) fn respond(&self, status: StatusCode, headers: HeaderMap) {
@@ -83,9 +88,14 @@ impl Held {
         self.order(Order::HangUp);
     }
 
+    /// Waits until so many bytes of the request's body came.
+    pub(super) async fn received(&self, bytes: usize) -> Result<()> {
+        self.came.at_least(bytes).await.context("at the service")
+    }
+
     fn order(&self, order: Order) {
         // Fails where Envoy closed the connection; the client sees that.
-        let _ = self.0.send(order);
+        let _ = self.orders.send(order);
     }
 }
 
@@ -120,7 +130,7 @@ impl Service {
                 if let Some(arrived) = self.hall.lock().get_mut(exchange)
                     && !arrived.is_empty()
                 {
-                    return Held(arrived.remove(0));
+                    return arrived.remove(0);
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
@@ -165,9 +175,12 @@ async fn hold(mut request: Request<Incoming>, hall: Arc<Hall>) -> io::Result<Res
     let exchange = exchange.and_then(|value| value.to_str().ok());
     let exchange = exchange.unwrap_or_default().to_owned();
     let (orders, mut ordered) = mpsc::unbounded_channel();
-    hall.lock().entry(exchange).or_default().push(orders);
+    let came = Arrived::default();
+    let reading = came.clone();
+    let held = Held { orders, came };
+    hall.lock().entry(exchange).or_default().push(held);
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::spawn(request.into_body().collect());
+    tokio::spawn(read(request.into_body(), reading));
     let Some(Order::Respond(status, headers)) = ordered.recv().await else {
         return Err(io::Error::other("hung up as ordered"));
     };
