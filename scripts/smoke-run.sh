@@ -63,10 +63,10 @@ until_true() {
 begin() {
   mkdir -p "$temporary"
   : >"$log"
-  # Job control gives make a group of its own that has not learnt to ignore
-  # SIGINT, as in a terminal.
+  # As in a terminal: a group of its own, which job control gives, and SIGINT not
+  # ignored, which a shell that was itself started in the background would hand on.
   set -m
-  TMPDIR=$temporary make run </dev/null >"$log" 2>&1 &
+  TMPDIR=$temporary env --default-signal=INT make run </dev/null >"$log" 2>&1 &
   runner=$!
   set +m
   until_true "$START_LIMIT" "make run prints its addresses" grep -q 'Ctrl-C stops everything' "$log"
