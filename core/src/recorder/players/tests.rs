@@ -151,6 +151,23 @@ fn sessions_that_are_over_make_room_without_being_counted() {
 }
 
 #[test]
+fn a_full_table_lets_only_the_quietest_go() {
+    let heard = |id| FORGOTTEN + PER_BUCKET as u64 - id;
+    let mut sessions: Vec<Session> = (0..PER_BUCKET as u64)
+        .map(|id| Session {
+            id,
+            heard: heard(id),
+            began: 0,
+            bitrate: 1,
+        })
+        .collect();
+    assert_eq!(make_room(&mut sessions, heard(0)), 1);
+    assert_eq!(sessions.len(), PER_BUCKET - 1);
+    let quietest = PER_BUCKET as u64 - 1;
+    assert!(sessions.iter().all(|session| session.id != quietest));
+}
+
+#[test]
 fn headers_and_argument_say_the_same_once() {
     let proxy = FakeProxy::default();
     let mut recorder = recorder(&proxy, PLAYBACK);
