@@ -4,16 +4,21 @@
 //! an empty line between families. OpenMetrics 1.0 names a counter's family
 //! without `_total`, adds `# UNIT`, allows no empty line and ends in `# EOF`.
 //! Both spell bounds and sums as exact decimal seconds (`1.0`, not `1`).
-//! Nothing is decided here but spelling and which series a page shows.
+//! Families of one name in several parts are one family on the page: announced
+//! once, with the series of all parts below. Nothing is decided here but
+//! spelling and which series a page shows.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use gatemeter_core::{
     buckets::{INFINITY, spell_seconds},
-    catalog::{Kind, LE, SERVICE},
+    catalog::{LE, Page as PageOf, SERVICE},
 };
 
-use crate::families::{Family, Histogram, Number, Point, Series};
+use crate::families::{Family, Histogram, Kind, Line, Number, Point, Series, escape, push_label};
 
 /// How a page is spelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +44,19 @@ impl Format {
 pub enum Scope<'a> {
     /// All, the label `service` first on those that belong to a service.
     All,
-    /// Those of one service, without the label `service`.
+    /// Those of one service in families of its page, without the label
+    /// `service`.
     Service(&'a str),
 }
 
 impl Scope<'_> {
+    fn has(self, family: &Family) -> bool {
+        match self {
+            Self::All => true,
+            Self::Service(_) => family.page == PageOf::Service,
+        }
+    }
+
     fn shows(self, series: &Series) -> bool {
         match self {
             Self::All => true,
@@ -52,21 +65,49 @@ impl Scope<'_> {
     }
 }
 
-/// A whole page of these families; of those that are not usual, only the ones that
-/// have series on it.
-pub fn page<'f>(
-    families: impl IntoIterator<Item = &'f Family>,
-    scope: Scope<'_>,
-    format: Format,
-) -> String {
+/// Families of one origin, and what stands before the labels of all of their
+/// series.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Escaped, such as `envoy="edge-1",zone="a"`, or empty.
+    pub labels: &'a str,
+    /// Each name once.
+    pub families: &'a [Family],
+}
+
+impl<'a> Part<'a> {
+    /// Families whose series have their own labels only.
+    pub const fn plain(families: &'a [Family]) -> Self {
+        Self {
+            labels: "",
+            families,
+        }
+    }
+}
+
+/// A whole page of these parts; of families that are not usual, only those
+/// that have series on it. Families of one name must have one type and no
+/// series twice; text and unit are those of the first.
+pub fn page(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> String {
     let mut page = Page {
         text: String::with_capacity(16 * 1024),
         scope,
         format,
     };
-    for family in families {
-        if family.is_usual || family.series.iter().any(|series| scope.shows(series)) {
-            page.family(family);
+    let mut by_name: BTreeMap<&str, Vec<(&str, &Family)>> = BTreeMap::new();
+    for part in parts {
+        for family in part.families.iter().filter(|family| scope.has(family)) {
+            let same = by_name.entry(&family.name).or_default();
+            same.push((part.labels, family));
+        }
+    }
+    let mut done = BTreeSet::new();
+    for family in parts.iter().flat_map(|part| part.families) {
+        let Some(same) = by_name.get(&*family.name) else {
+            continue;
+        };
+        if done.insert(&*family.name) {
+            page.family(same);
         }
     }
     if format == Format::OpenMetrics {
@@ -82,14 +123,23 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn family(&mut self, family: &Family) {
-        let name = match (self.format, family.kind) {
-            (Format::OpenMetrics, Kind::Counter) => {
-                family.name.strip_suffix("_total").unwrap_or(&family.name)
-            }
-            _ => &family.name,
+    fn family(&mut self, same: &[(&str, &Family)]) {
+        let scope = self.scope;
+        let is_shown = |(_, family): &(&str, &Family)| {
+            family.is_usual || family.series.iter().any(|series| scope.shows(series))
         };
-        let kind = family.kind.as_str();
+        let Some((_, family)) = same.first().filter(|_| same.iter().any(is_shown)) else {
+            return;
+        };
+        let (name, kind) = match (self.format, family.kind) {
+            (Format::OpenMetrics, Kind::Counter) => match family.name.strip_suffix("_total") {
+                Some(name) => (name, family.kind.as_str()),
+                // A counter of OpenMetrics must end so.
+                None => (&*family.name, UNKNOWN),
+            },
+            (Format::OpenMetrics, Kind::Untyped) => (&*family.name, UNKNOWN),
+            _ => (&*family.name, family.kind.as_str()),
+        };
         match self.format {
             Format::OpenMetrics => {
                 let help = escape(&family.help, true);
@@ -108,15 +158,40 @@ impl Page<'_> {
                 self.line(format_args!("# TYPE {name} {kind}"));
             }
         }
-        let scope = self.scope;
-        for series in family.series.iter().filter(|series| scope.shows(series)) {
-            let labels = self.labels(series);
-            match &series.point {
-                Point::Number(number) => {
-                    self.sample(&family.name, "", &labels, "", *number);
+        for (labels, family) in same {
+            for series in family.series.iter().filter(|series| scope.shows(series)) {
+                let labels = self.labels(labels, series);
+                match &series.point {
+                    Point::Number(number) => {
+                        self.sample(&family.name, "", &labels, "", *number);
+                    }
+                    Point::Histogram(histogram) => self.histogram(&family.name, &labels, histogram),
+                    Point::Lines(lines) => self.lines(family, &labels, lines),
                 }
-                Point::Histogram(histogram) => self.histogram(&family.name, &labels, histogram),
             }
+        }
+    }
+
+    /// Samples as they are spelled. When a series was created only OpenMetrics
+    /// has a name for, without `_total`.
+    fn lines(&mut self, family: &Family, labels: &str, lines: &[Line]) {
+        for line in lines {
+            let name = match (&*line.suffix, self.format) {
+                ("_created", Format::Text) => continue,
+                ("_created", Format::OpenMetrics) => {
+                    let base = family.name.strip_suffix("_total");
+                    base.unwrap_or(&family.name)
+                }
+                _ => &family.name,
+            };
+            self.text.push_str(name);
+            self.text.push_str(&line.suffix);
+            match (labels, &*line.labels) {
+                ("", "") => {}
+                (labels, "") | ("", labels) => self.line_part(format_args!("{{{labels}}}")),
+                (labels, more) => self.line_part(format_args!("{{{labels},{more}}}")),
+            }
+            self.line(format_args!(" {}", line.value));
         }
     }
 
@@ -156,14 +231,16 @@ impl Page<'_> {
     }
 
     /// `a="b",c="d"`, escaped; made once for all lines of a series.
-    fn labels(&self, series: &Series) -> String {
+    fn labels(&self, before: &str, series: &Series) -> String {
         let mut text = String::with_capacity(64);
+        text.push_str(before);
         if let (Scope::All, Some(service)) = (self.scope, &series.service) {
             push_label(&mut text, SERVICE, service);
         }
-        for (name, value) in &series.labels {
-            push_label(&mut text, name, value);
+        if !text.is_empty() && !series.labels.is_empty() {
+            text.push(',');
         }
+        text.push_str(series.labels.text());
         text
     }
 
@@ -178,32 +255,8 @@ impl Page<'_> {
     }
 }
 
-fn push_label(text: &mut String, name: &str, value: &str) {
-    if !text.is_empty() {
-        text.push(',');
-    }
-    text.push_str(name);
-    text.push_str("=\"");
-    text.push_str(&escape(value, true));
-    text.push('"');
-}
-
-fn escape(text: &str, quotes: bool) -> Cow<'_, str> {
-    let special = |c: char| matches!(c, '\\' | '\n') || (quotes && c == '"');
-    if !text.contains(special) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        match c {
-            '\\' => escaped.push_str("\\\\"),
-            '\n' => escaped.push_str("\\n"),
-            '"' if quotes => escaped.push_str("\\\""),
-            c => escaped.push(c),
-        }
-    }
-    Cow::Owned(escaped)
-}
+/// OpenMetrics' word for a type that is not told.
+const UNKNOWN: &str = "unknown";
 
 #[cfg(test)]
 mod tests;

@@ -14,8 +14,13 @@
 //! catalogue order, series are sorted by service and labels. A service is what
 //! the filter calls itself; Envoy's own stats never make one.
 
+mod envoy_state;
 mod histogram;
+mod kind;
+mod label_set;
 mod own;
+
+pub use self::{envoy_state::EnvoyState, kind::Kind, label_set::LabelSet};
 
 use std::{
     borrow::Cow,
@@ -24,9 +29,11 @@ use std::{
 };
 
 use gatemeter_core::catalog::{
-    ACTIVE, BUCKET_BOUND, CATALOG, FAMILY, Kind, Metric, Origin, Page, REQUEST_DURATION, REQUESTS,
+    self, ACTIVE, BUCKET_BOUND, CATALOG, FAMILY, Metric, Origin, Page, REQUEST_DURATION, REQUESTS,
     RESPONSES_INCOMPLETE, Unit,
 };
+
+pub(crate) use self::label_set::{escape, push_label};
 
 use self::histogram::{Bins, Part};
 use crate::decode::{Answer, DropReason, EnvoyStat, Sample};
@@ -40,6 +47,8 @@ pub struct Reading {
     /// the bridge itself, with or without series, then those that plugin
     /// configurations name.
     pub families: Vec<Family>,
+    /// What Envoy says of itself.
+    pub envoy: EnvoyState,
     /// How many stats were dropped, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
 }
@@ -70,13 +79,10 @@ pub struct Series {
     /// The service it belongs to; `None` for what the bridge says of itself.
     pub service: Option<Arc<str>>,
     /// Labels in the order in which they are shown, without `service` and `le`.
-    pub labels: Labels,
+    pub labels: Arc<LabelSet>,
     /// Its value.
     pub point: Point,
 }
-
-/// Names and values of labels, in the order in which they are shown.
-pub type Labels = Vec<(Cow<'static, str>, String)>;
 
 /// The value of a series.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +91,21 @@ pub enum Point {
     Number(Number),
     /// A histogram.
     Histogram(Histogram),
+    /// Samples of a service's own page that are passed on as they are spelled.
+    Lines(Vec<Line>),
+}
+
+/// One sample of a series, as it was spelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What follows the family's name: empty, `_bucket`, `_sum`, `_count`,
+    /// `_created`.
+    pub suffix: Box<str>,
+    /// Further labels behind those of the series, escaped: `le="0.5"`,
+    /// `quantile="0.9"` or empty.
+    pub labels: Box<str>,
+    /// The number.
+    pub value: Box<str>,
 }
 
 /// A number and how it is spelled.
@@ -138,7 +159,7 @@ impl Reading {
                     name if name == REQUEST_DURATION => {
                         durations.histograms(name, metric.labels, &services, &bounds)
                     }
-                    name if metric.kind == Kind::Histogram => {
+                    name if metric.kind == catalog::Kind::Histogram => {
                         let bins = Bins::new(take(name).into_iter().map(Part::from));
                         bins.histograms(name, metric.labels, &services, &bounds)
                     }
@@ -162,6 +183,7 @@ impl Reading {
         Self {
             services,
             families,
+            envoy: EnvoyState::default(),
             dropped,
         }
     }
@@ -173,7 +195,7 @@ impl Family {
         Self {
             name: Cow::Borrowed(metric.name),
             help: Cow::Borrowed(metric.help),
-            kind: metric.kind,
+            kind: metric.kind.into(),
             unit: metric.unit,
             page: metric.page,
             is_usual: metric.page == Page::Operator || metric.is_of_the_guide(),
@@ -191,7 +213,7 @@ impl Family {
 }
 
 impl Series {
-    fn number(service: &Arc<str>, labels: Labels, value: u128) -> Self {
+    fn number(service: &Arc<str>, labels: Arc<LabelSet>, value: u128) -> Self {
         Self {
             service: Some(Arc::clone(service)),
             labels,
@@ -200,7 +222,7 @@ impl Series {
     }
 
     fn values(&self) -> impl Iterator<Item = &str> {
-        self.labels.iter().map(|(_, value)| value.as_str())
+        self.labels.values()
     }
 }
 
@@ -286,7 +308,7 @@ fn active_connections(
                 Some(gauge.value)
             };
             let active = of_envoy.or_else(of_filter)?;
-            Some(Series::number(service, Vec::new(), active.into()))
+            Some(Series::number(service, Arc::default(), active.into()))
         })
         .collect()
 }
@@ -308,7 +330,7 @@ fn responses_incomplete(
             s.service() == service.as_ref() && s.values.get(1).is_some_and(|v| v == UPSTREAM_RESET)
         });
         if !is_said && let Some(&resets) = envoy.resets_sent.get(service.as_ref()) {
-            let labels = vec![(Cow::Borrowed("reason"), UPSTREAM_RESET.to_owned())];
+            let labels = LabelSet::shared([("reason", UPSTREAM_RESET)]);
             series.push(Series::number(service, labels, resets.into()));
         }
     }
@@ -318,7 +340,7 @@ fn responses_incomplete(
 fn of_envoy(services: &BTreeSet<Arc<str>>, stats: &BTreeMap<&str, u64>) -> Vec<Series> {
     let of = |service: &Arc<str>| {
         let value = stats.get(service.as_ref())?;
-        Some(Series::number(service, Vec::new(), (*value).into()))
+        Some(Series::number(service, Arc::default(), (*value).into()))
     };
     services.iter().filter_map(of).collect()
 }
@@ -338,12 +360,9 @@ fn one_series(service: &Arc<str>, sample: &Sample<'_>) -> Series {
     Series::number(service, labels, sample.value.into())
 }
 
-fn labels(names: &[&'static str], values: &[Cow<'_, str>]) -> Labels {
-    names
-        .iter()
-        .zip(values)
-        .map(|(name, value)| (Cow::Borrowed(*name), value.to_string()))
-        .collect()
+fn labels(names: &[&'static str], values: &[Cow<'_, str>]) -> Arc<LabelSet> {
+    let values = values.iter().map(AsRef::as_ref);
+    LabelSet::shared(names.iter().copied().zip(values))
 }
 
 #[cfg(test)]

@@ -6,13 +6,13 @@
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
-use gatemeter_core::catalog::{self, Kind, Page, Unit};
+use gatemeter_core::catalog::{self, Page, Unit};
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, proto::MetricType};
 
 use crate::{
     admin::ReadError,
     decode::DropReason,
-    families::{Family, Number, Point, Series},
+    families::{Family, Kind, LabelSet, Number, Point, Series},
 };
 
 /// The bridge's own counters.
@@ -103,7 +103,7 @@ fn single(name: &'static str, value: Number) -> Family {
     let mut family = catalog::metric(name).map_or(empty, Family::of);
     family.series.push(Series {
         service: None,
-        labels: Vec::new(),
+        labels: Default::default(),
         point: Point::Number(value),
     });
     family
@@ -114,16 +114,12 @@ fn family(gathered: &prometheus::proto::MetricFamily) -> Family {
     let row = catalog::metric(gathered.name());
     let series = gathered.get_metric().iter().map(|metric| Series {
         service: None,
-        labels: metric
-            .get_label()
-            .iter()
-            .map(|label| {
-                (
-                    Cow::Owned(label.name().to_owned()),
-                    label.value().to_owned(),
-                )
-            })
-            .collect(),
+        labels: LabelSet::shared(
+            metric
+                .get_label()
+                .iter()
+                .map(|label| (label.name().to_owned(), label.value())),
+        ),
         point: Point::Number(Number::Real(if is_counter {
             metric.get_counter().get_value()
         } else {
@@ -178,7 +174,10 @@ mod tests {
         let families = own.families(false, Duration::ZERO);
         let value = |name: &str, reason: &str| {
             let family = families.iter().find(|family| family.name == name).unwrap();
-            let series = family.series.iter().find(|s| s.labels[0].1 == reason);
+            let series = family
+                .series
+                .iter()
+                .find(|s| s.labels.get("reason") == Some(reason));
             series.unwrap().point.clone()
         };
         assert_eq!(

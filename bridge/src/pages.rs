@@ -8,13 +8,12 @@
 
 use std::{sync::Arc, time::Instant};
 
-use gatemeter_core::catalog::Page;
 use thiserror::Error;
 
 use crate::{
     admin::ReadError,
     decode::Answer,
-    exposition::{self, Format, Scope},
+    exposition::{self, Format, Part, Scope},
     families::Reading,
     own_metrics::OwnMetrics,
     scrape::Scraper,
@@ -57,8 +56,8 @@ impl Pages {
             .reading
             .unwrap_or_else(|_| Arc::new(Reading::new(Answer::default(), &Default::default())));
         in_background(move || {
-            let families = reading.families.iter().chain(&own);
-            exposition::page(families, Scope::All, format)
+            let parts = [Part::plain(&reading.families), Part::plain(&own)];
+            exposition::page(&parts, Scope::All, format)
         })
         .await
     }
@@ -78,9 +77,8 @@ impl Pages {
             return Err(NoPage::UnknownService);
         }
         Ok(in_background(move || {
-            let families = reading.families.iter();
-            let families = families.filter(|family| family.page == Page::Service);
-            exposition::page(families, Scope::Service(&service), format)
+            let parts = [Part::plain(&reading.families)];
+            exposition::page(&parts, Scope::Service(&service), format)
         })
         .await)
     }

@@ -257,7 +257,7 @@ mod tests {
         series
             .filter_map(|series| match series.point {
                 Point::Number(Number::Real(count)) if count > 0.0 => {
-                    Some((series.labels[0].1.clone(), count))
+                    Some((series.labels.get("reason")?.to_owned(), count))
                 }
                 _ => None,
             })

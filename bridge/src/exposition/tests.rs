@@ -1,9 +1,12 @@
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use gatemeter_core::catalog::{Page, Unit};
 
 use super::*;
-use crate::{decode::decode, families::Reading};
+use crate::{
+    decode::decode,
+    families::{LabelSet, Reading},
+};
 
 /// The guide's example of a `/metrics` endpoint, to the byte.
 const GUIDE: &str = r#"# HELP http_requests_total Total number of HTTP requests processed
@@ -60,9 +63,8 @@ fn reading() -> Reading {
 
 fn service_page(format: Format) -> String {
     let reading = reading();
-    let families = reading.families.iter();
     page(
-        families.filter(|family| family.page == Page::Service),
+        &[Part::plain(&reading.families)],
         Scope::Service("api"),
         format,
     )
@@ -123,7 +125,11 @@ fn openmetrics_names_counters_without_total_adds_units_and_ends_in_eof() {
 
 #[test]
 fn the_page_of_all_services_has_the_label_service_first() {
-    let page = page(&reading().families, Scope::All, Format::Text);
+    let page = page(
+        &[Part::plain(&reading().families)],
+        Scope::All,
+        Format::Text,
+    );
     for line in [
         "http_requests_total{service=\"api\",method=\"GET\",path=\"/api/content\",status=\"200\"} 1523",
         "http_request_duration_seconds_bucket{service=\"api\",method=\"GET\",path=\"/api/content\",le=\"+Inf\"} 1523",
@@ -147,7 +153,7 @@ fn a_histogram_without_labels_has_only_the_bound() {
         is_usual: true,
         series: vec![Series {
             service: None,
-            labels: Vec::new(),
+            labels: Default::default(),
             point: Point::Histogram(Histogram {
                 buckets: vec![(500_000_000, 2)],
                 count: 3,
@@ -156,7 +162,7 @@ fn a_histogram_without_labels_has_only_the_bound() {
         }],
     };
     assert_eq!(
-        page([&family], Scope::All, Format::Text),
+        page(&[Part::plain(&[family])], Scope::All, Format::Text),
         "# HELP x_seconds X.\n# TYPE x_seconds histogram\n\
          x_seconds_bucket{le=\"0.5\"} 2\nx_seconds_bucket{le=\"+Inf\"} 3\n\
          x_seconds_sum 18446744073.709551615\nx_seconds_count 3\n"
@@ -173,7 +179,7 @@ fn gauge(help: &'static str, value: &str, number: Number) -> Family {
         is_usual: true,
         series: vec![Series {
             service: None,
-            labels: vec![(Cow::Borrowed("a"), value.to_owned())],
+            labels: LabelSet::shared([("a", value)]),
             point: Point::Number(number),
         }],
     }
@@ -181,13 +187,13 @@ fn gauge(help: &'static str, value: &str, number: Number) -> Family {
 
 #[test]
 fn escapes_what_would_end_a_value_or_a_line() {
-    let family = gauge("A \"b\"\\\nc", "\\ \" \n }é", Number::Whole(1));
+    let family = [gauge("A \"b\"\\\nc", "\\ \" \n }é", Number::Whole(1))];
     assert_eq!(
-        page([&family], Scope::All, Format::Text),
+        page(&[Part::plain(&family)], Scope::All, Format::Text),
         "# HELP x A \"b\"\\\\\\nc\n# TYPE x gauge\nx{a=\"\\\\ \\\" \\n }é\"} 1\n"
     );
     assert_eq!(
-        page([&family], Scope::All, Format::OpenMetrics),
+        page(&[Part::plain(&family)], Scope::All, Format::OpenMetrics),
         "# HELP x A \\\"b\\\"\\\\\\nc\n# TYPE x gauge\nx{a=\"\\\\ \\\" \\n }é\"} 1\n# EOF\n"
     );
 }
@@ -203,10 +209,85 @@ fn spells_numbers_as_prometheus_reads_them() {
         (Number::Real(f64::INFINITY), "+Inf"),
         (Number::Real(f64::NEG_INFINITY), "-Inf"),
     ] {
-        let page = page([&gauge("X.", "b", number)], Scope::All, Format::Text);
+        let families = [gauge("X.", "b", number)];
+        let page = page(&[Part::plain(&families)], Scope::All, Format::Text);
         assert_eq!(
             page.lines().last(),
             Some(format!("x{{a=\"b\"}} {text}").as_str())
         );
     }
+}
+
+#[test]
+fn families_of_one_name_are_announced_once_and_have_the_labels_of_their_part_first() {
+    let of = |value: &str| {
+        let mut hits = gauge("X.", value, Number::Whole(1));
+        hits.series[0].service = Some("api".into());
+        hits
+    };
+    let (first, second) = ([of("b")], [of("b"), of("never twice")]);
+    let parts = [
+        Part {
+            labels: "envoy=\"edge-1\",zone=\"a\"",
+            families: &first,
+        },
+        Part {
+            labels: "envoy=\"edge-2\"",
+            families: &second[..1],
+        },
+    ];
+    assert_eq!(
+        page(&parts, Scope::All, Format::Text),
+        "# HELP x X.\n# TYPE x gauge\n\
+         x{envoy=\"edge-1\",zone=\"a\",service=\"api\",a=\"b\"} 1\n\
+         x{envoy=\"edge-2\",service=\"api\",a=\"b\"} 1\n"
+    );
+}
+
+#[test]
+fn lines_of_a_services_own_page_stay_as_they_are_spelled() {
+    let line = |suffix: &str, labels: &str, value: &str| Line {
+        suffix: suffix.into(),
+        labels: labels.into(),
+        value: value.into(),
+    };
+    let mut family = gauge("X.", "b", Number::Whole(0));
+    family.kind = Kind::Summary;
+    family.series[0].point = Point::Lines(vec![
+        line("", "quantile=\"0.9\"", "1.50e-3"),
+        line("_sum", "", "2.0"),
+        line("_count", "", "7"),
+        line("_created", "", "1.7e9"),
+    ]);
+    let mut bare = gauge("Y.", "", Number::Whole(0));
+    bare.name = Cow::Borrowed("y");
+    bare.kind = Kind::Untyped;
+    bare.series[0].labels = Arc::default();
+    bare.series[0].point = Point::Lines(vec![line("", "", "NaN"), line("", "l=\"1\"", "1")]);
+    let families = [family, bare];
+    let samples = "x{a=\"b\",quantile=\"0.9\"} 1.50e-3\nx_sum{a=\"b\"} 2.0\nx_count{a=\"b\"} 7\n";
+    assert_eq!(
+        page(&[Part::plain(&families)], Scope::All, Format::Text),
+        format!(
+            "# HELP x X.\n# TYPE x summary\n{samples}\n\
+             # HELP y Y.\n# TYPE y untyped\ny NaN\ny{{l=\"1\"}} 1\n"
+        )
+    );
+    assert_eq!(
+        page(&[Part::plain(&families)], Scope::All, Format::OpenMetrics),
+        format!(
+            "# HELP x X.\n# TYPE x summary\n{samples}x_created{{a=\"b\"}} 1.7e9\n\
+             # HELP y Y.\n# TYPE y unknown\ny NaN\ny{{l=\"1\"}} 1\n# EOF\n"
+        )
+    );
+}
+
+#[test]
+fn a_counter_that_does_not_end_in_total_has_no_type_in_openmetrics() {
+    let mut family = gauge("X.", "b", Number::Whole(1));
+    family.kind = Kind::Counter;
+    assert_eq!(
+        page(&[Part::plain(&[family])], Scope::All, Format::OpenMetrics),
+        "# HELP x X.\n# TYPE x unknown\nx{a=\"b\"} 1\n# EOF\n"
+    );
 }

@@ -15,7 +15,7 @@ use std::{
 use gatemeter_core::catalog::{Kind, Page, Unit};
 
 use super::{
-    Family, Labels, Series,
+    Family, LabelSet, Series,
     histogram::{Bins, InUse, Part},
 };
 use crate::decode::{DropReason, Sample, UnlistedSample};
@@ -82,7 +82,7 @@ pub(super) fn families(
             let mut family = Family {
                 name: Cow::Owned(name.to_owned()),
                 help: Cow::Owned(first.help.to_owned()),
-                kind: first.kind,
+                kind: first.kind.into(),
                 unit: unit(name),
                 page: Page::Service,
                 is_usual: false,
@@ -143,11 +143,9 @@ fn numbers(
         let Some(service) = services.get(sample.service.as_ref()) else {
             continue;
         };
-        let labels: Labels = sample
-            .labels
-            .into_iter()
-            .map(|(name, value)| (Cow::Owned(name.to_owned()), value.into_owned()))
-            .collect();
+        let labels = sample.labels.into_iter();
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.into_owned()));
+        let labels = LabelSet::shared(labels);
         series.push(Series::number(service, labels, sample.value.into()));
     }
     series

@@ -266,8 +266,8 @@ fn one_stat_is_one_series_with_the_catalogues_labels() {
         panic!()
     };
     assert_eq!(
-        hits.labels,
-        [(Cow::Borrowed("cache_type"), "redis".to_owned())]
+        hits.labels.iter().collect::<Vec<_>>(),
+        [("cache_type", "redis")]
     );
     assert_eq!(numbers(&reading, "db_connections_idle"), is(&[("api", 25)]));
 }

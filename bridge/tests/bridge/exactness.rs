@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use gatemeter_bridge::{
     decode::decode,
-    exposition::{self, Format, Scope},
+    exposition::{self, Format, Part, Scope},
     families::Reading,
 };
 use gatemeter_core::{
@@ -116,7 +116,7 @@ proptest! {
         let answer = decode(text.as_bytes());
         prop_assert!(answer.dropped.is_empty());
         let reading = Reading::new(answer, &BTreeMap::new());
-        let page = exposition::page(&reading.families, Scope::All, Format::Text);
+        let page = exposition::page(&[Part::plain(&reading.families)], Scope::All, Format::Text);
 
         let mut expected: BTreeMap<[String; 3], u64> = BTreeMap::new();
         for bin in &bins {
