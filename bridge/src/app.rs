@@ -101,8 +101,9 @@ impl Bound {
     /// Serves until `shutdown`, then answers what is in hand.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Ended {
         let config = self.config;
+        let envoy = &config.envoys[0];
         let admin = Admin {
-            address: config.admin,
+            address: envoy.admin.clone(),
             connect_timeout: config.connect_timeout,
             max_answer_bytes: config.max_answer_bytes,
         };

@@ -6,7 +6,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{
+    ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
+};
 
 use crate::config::{Key, Settings};
 
@@ -34,6 +36,25 @@ pub struct Cli {
         value_name = "ADDRESS"
     )]
     web_listen_address: Option<String>,
+
+    /// File for TLS and basic authentication, as exporters of Prometheus have it
+    #[arg(
+        long = "web.config.file",
+        env = "GATEMETER_WEB_CONFIG_FILE",
+        value_name = "FILE"
+    )]
+    web_config_file: Option<String>,
+
+    /// Reload the configuration on POST /-/reload [default: false]
+    #[arg(
+        long = "web.enable-lifecycle",
+        env = "GATEMETER_WEB_ENABLE_LIFECYCLE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    web_enable_lifecycle: Option<String>,
 
     /// Configuration file in YAML
     #[arg(
@@ -114,27 +135,60 @@ fn header(text: &str) -> Result<Header, String> {
 }
 
 impl Cli {
+    /// Reads the arguments of this process and its environment.
+    ///
+    /// # Errors
+    /// Where they are wrong, or ask for help or the version only.
+    pub fn of_process() -> Result<(Self, Settings), clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        let cli = Self::from_arg_matches(&matches)?;
+        let settings = cli.settings(&matches);
+        Ok((cli, settings))
+    }
+
     /// What flags and environment say, flags first.
-    pub fn settings(&self) -> Settings {
+    fn settings(&self, matches: &ArgMatches) -> Settings {
         let mut settings = Settings::default();
-        for (key, value) in [
-            (Key::EnvoyAdmin, &self.envoy_admin),
-            (Key::WebListenAddress, &self.web_listen_address),
-            (Key::LogLevel, &self.log_level),
-            (Key::LogFormat, &self.log_format),
+        for (key, id, value) in [
+            (Key::EnvoyAdmin, "envoy_admin", &self.envoy_admin),
+            (Key::LogFormat, "log_format", &self.log_format),
+            (Key::LogLevel, "log_level", &self.log_level),
+            (Key::WebConfigFile, "web_config_file", &self.web_config_file),
+            (
+                Key::WebEnableLifecycle,
+                "web_enable_lifecycle",
+                &self.web_enable_lifecycle,
+            ),
+            (
+                Key::WebListenAddress,
+                "web_listen_address",
+                &self.web_listen_address,
+            ),
         ] {
             if let Some(value) = value {
-                settings.set(key, value);
+                settings.set_from(place(id, matches), key, value);
             }
         }
         settings
     }
 }
 
+/// The flag or the variable that gave an argument.
+fn place(id: &str, matches: &ArgMatches) -> String {
+    let command = Cli::command();
+    let argument = command
+        .get_arguments()
+        .find(|argument| argument.get_id() == id);
+    let is_variable = matches.value_source(id) == Some(ValueSource::EnvVariable);
+    let flag = || Some(format!("--{}", argument?.get_long()?));
+    let variable = || argument?.get_env()?.to_str().map(str::to_owned);
+    let place: Option<String> = if is_variable { variable() } else { flag() };
+    place.unwrap_or_else(|| id.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

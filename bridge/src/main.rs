@@ -6,11 +6,10 @@
 use std::{fs, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::Parser as _;
 use gatemeter_bridge::{
     app,
     cli::{Cli, Command},
-    config::{Config, ConfigError, ConfigErrors, LogFormat, Settings},
+    config::{Config, ConfigErrors, LogFormat, Settings},
     explain::{self, Budget, Request},
 };
 use gatemeter_core::plugin_config::PluginConfig;
@@ -19,8 +18,8 @@ use tokio::signal::unix::{SignalKind, signal};
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, settings) = match Cli::of_process() {
+        Ok(read) => read,
         Err(error) => {
             let is_wrong = error.use_stderr();
             // Nobody reads it where this fails.
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
     if let Some(command) = &cli.command {
         return without_serving(command);
     }
-    let config = match configuration(&cli) {
+    let config = match configuration(&cli, settings) {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("{errors}");
@@ -103,20 +102,12 @@ fn without_serving(command: &Command) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn configuration(cli: &Cli) -> Result<Config, ConfigErrors> {
+fn configuration(cli: &Cli, settings: Settings) -> Result<Config, ConfigErrors> {
     let file = match &cli.config_file {
         None => Settings::default(),
-        Some(path) => match fs::read_to_string(path) {
-            Ok(text) => Settings::from_yaml(&text),
-            Err(error) => {
-                return Err(ConfigErrors(vec![ConfigError::UnreadableFile {
-                    path: path.display().to_string(),
-                    cause: error.to_string(),
-                }]));
-            }
-        },
+        Some(path) => Settings::from_file(path),
     };
-    file.overlaid_by(cli.settings()).try_into()
+    file.overlaid_by(settings).try_into()
 }
 
 fn start_log(config: &Config) {

@@ -126,7 +126,7 @@ fn wrong_usage_and_wrong_configuration_exit_with_64() {
     let (code, _, err) = said(&bridge(&["--config.file=/nowhere/at.all"]).output().unwrap());
     assert_eq!(code, Some(64));
     assert!(
-        err.starts_with("config.file: \"/nowhere/at.all\" cannot be read: "),
+        err.starts_with("/nowhere/at.all: cannot be read: "),
         "{err}"
     );
 
@@ -137,12 +137,18 @@ fn wrong_usage_and_wrong_configuration_exit_with_64() {
         let arguments = [vec![argument.as_str(), "--log.level=loud"], check].concat();
         let (code, out, err) = said(&bridge(&arguments).output().unwrap());
         assert_eq!((code, out.as_str()), (Some(64), ""), "{err}");
-        let keys: Vec<_> = err
+        let places: Vec<_> = err
             .lines()
-            .filter_map(|line| line.split_once(':'))
+            .filter_map(|line| line.split_once(": "))
+            .map(|(place, _)| place.to_owned())
             .collect();
-        let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys, ["x", "web.max_connections", "log.level"], "{err}");
+        let file = file.path().display();
+        let expected = [
+            format!("{file}:1:24"),
+            format!("{file}:2:1"),
+            "--log.level".to_owned(),
+        ];
+        assert_eq!(places, expected, "{err}");
     }
 }
 
