@@ -5,18 +5,12 @@
 //! exporters do, rather than a 406. Nothing here fails: an element that cannot
 //! be read counts for nothing.
 
+mod coding;
+
 use http::{HeaderMap, HeaderName, header};
 
+pub use self::coding::{Coding, encode};
 use crate::exposition::Format;
-
-/// Coding of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
-    /// gzip, RFC 1952.
-    Gzip,
-    /// As it is.
-    Identity,
-}
 
 /// The format that `Accept` prefers.
 pub fn format(headers: &HeaderMap) -> Format {
@@ -38,19 +32,25 @@ pub fn format(headers: &HeaderMap) -> Format {
     best.map_or(Format::Text, |(_, format)| format)
 }
 
-/// The coding that `Accept-Encoding` allows; gzip only where it is named.
+/// The coding that `Accept-Encoding` prefers among those that it names.
+///
+/// Prometheus names gzip alone and gets it. `curl --compressed` and browsers
+/// name both as equal, and get zstd: it costs both sides less.
 pub fn coding(headers: &HeaderMap) -> Coding {
-    let mut gzip = 0;
+    let (mut gzip, mut zstd) = (0, 0);
     // Allowed unless refused, but less wanted than what is named.
     let mut identity = 1;
     for element in elements(headers, &header::ACCEPT_ENCODING) {
         match element.name.as_str() {
             "gzip" | "x-gzip" => gzip = element.quality,
             "identity" => identity = element.quality,
+            "zstd" => zstd = element.quality,
             _ => {}
         }
     }
-    if gzip > 0 && gzip >= identity {
+    if zstd > 0 && zstd >= gzip.max(identity) {
+        Coding::Zstd
+    } else if gzip > 0 && gzip >= identity {
         Coding::Gzip
     } else {
         Coding::Identity
@@ -173,13 +173,20 @@ mod tests {
     }
 
     #[test]
-    fn compresses_only_where_gzip_is_named_and_not_refused() {
+    fn packs_only_in_what_is_named_and_not_refused_and_in_zstd_among_equals() {
         for (accept, expected) in [
             ("gzip", Coding::Gzip),
             ("GZIP;q=1.0", Coding::Gzip),
             ("deflate, gzip;q=1.0, *;q=0.5", Coding::Gzip),
             ("gzip;q=0", Coding::Identity),
             ("gzip;q=0.5, identity", Coding::Identity),
+            ("zstd", Coding::Zstd),
+            ("deflate, gzip, br, zstd", Coding::Zstd),
+            ("zstd, gzip", Coding::Zstd),
+            ("zstd;q=0.9, gzip", Coding::Gzip),
+            ("zstd;q=0, gzip;q=0.001", Coding::Gzip),
+            ("zstd;q=0.5, gzip;q=0.4, identity;q=0.6", Coding::Identity),
+            ("identity;q=0, zstd;q=0.1", Coding::Zstd),
             ("*", Coding::Identity),
             ("br", Coding::Identity),
             ("", Coding::Identity),

@@ -8,7 +8,7 @@
 //! - `/-/healthy`: 200 as long as the process serves
 //! - `/-/ready`: 200 if Envoy can be read now, else 503
 //!
-//! Pages are text 0.0.4 or OpenMetrics 1.0 by `Accept`, gzip by
+//! Pages are text 0.0.4 or OpenMetrics 1.0 by `Accept`, gzip or zstd by
 //! `Accept-Encoding`. The deadline of a read is
 //! `X-Prometheus-Scrape-Timeout-Seconds` less a margin. Nothing else of a
 //! request is looked at, its body is never read, and nothing of it is repeated
@@ -19,7 +19,6 @@ mod held_body;
 
 use std::{
     convert::Infallible,
-    io::Write as _,
     time::{Duration, Instant},
 };
 
@@ -31,7 +30,6 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use hyper::{body::Incoming, service::Service as _};
 use hyper_util::service::TowerToHyperService;
@@ -39,7 +37,7 @@ use hyper_util::service::TowerToHyperService;
 use self::held_body::HeldBody;
 use crate::{
     exposition::Format,
-    negotiate::{self, Coding},
+    negotiate,
     own_scrapes::{OwnScrapes, SCRAPE_HEADER},
     pages::{NoPage, Pages, in_background},
 };
@@ -170,28 +168,17 @@ const LONGEST_READ: Duration = Duration::from_mins(2);
 
 async fn exposition(page: String, format: Format, headers: &HeaderMap) -> Response {
     let coding = negotiate::coding(headers);
-    let (body, coding) = match coding {
-        Coding::Identity => (Bytes::from(page), None),
-        Coding::Gzip => (in_background(move || gzip(&page)).await, Some("gzip")),
-    };
+    let body = in_background(move || negotiate::encode(coding, page.into())).await;
     let mut response = whole(StatusCode::OK, format.content_type(), body);
     let headers = response.headers_mut();
     headers.insert(
         header::VARY,
         HeaderValue::from_static("Accept, Accept-Encoding"),
     );
-    if let Some(coding) = coding {
+    if let Some(coding) = coding.name() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
     response
-}
-
-fn gzip(page: &str) -> Bytes {
-    let buffer = Vec::with_capacity(page.len() / 8);
-    let mut encoder = GzEncoder::new(buffer, Compression::fast());
-    // Writing to a Vec cannot fail.
-    let _ = encoder.write_all(page.as_bytes());
-    encoder.finish().unwrap_or_default().into()
 }
 
 fn line(error: &impl std::fmt::Display) -> String {

@@ -31,14 +31,17 @@ impl Answer {
 
     /// The body as text, unpacked if it says that it is packed.
     pub(crate) fn text(&self) -> String {
-        if self.header(header::CONTENT_ENCODING.as_str()) == Some("gzip") {
-            let mut text = String::new();
-            GzDecoder::new(&self.body[..])
-                .read_to_string(&mut text)
-                .unwrap();
-            return text;
+        let mut text = String::new();
+        match self.header(header::CONTENT_ENCODING.as_str()) {
+            None => return String::from_utf8(self.body.to_vec()).unwrap(),
+            Some("gzip") => GzDecoder::new(&self.body[..]).read_to_string(&mut text),
+            Some("zstd") => zstd::Decoder::new(&self.body[..])
+                .unwrap()
+                .read_to_string(&mut text),
+            Some(other) => panic!("packed in {other}"),
         }
-        String::from_utf8(self.body.to_vec()).unwrap()
+        .unwrap();
+        text
     }
 
     /// The value of the one series that starts with this text and a space.

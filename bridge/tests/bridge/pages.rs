@@ -107,6 +107,17 @@ async fn negotiates_format_and_coding() {
 
     let plain = get(bridge.address, "/metrics/api").await;
     assert_eq!(plain.header("content-encoding"), None);
+    // As curl --compressed asks.
+    let asked = [("accept-encoding", "deflate, gzip, br, zstd")];
+    let packed = get_with(bridge.address, "/metrics/api", &asked).await;
+    assert_eq!(packed.header("content-encoding"), Some("zstd"));
+    assert_eq!(packed.header("cache-control"), Some("no-store"));
+    assert_eq!(packed.text(), plain.text());
+    let head = request(bridge.address, Method::HEAD, "/metrics/api", &asked).await;
+    assert_eq!(head.header("content-encoding"), Some("zstd"));
+    let length = packed.body.len().to_string();
+    assert_eq!(head.header("content-length"), Some(length.as_str()));
+    assert!(head.body.is_empty());
     bridge.end().await;
 }
 
