@@ -206,10 +206,7 @@ impl Admin {
             .await
             .map_err(|error| of_hyper(&error))?;
         let mut driver = JoinSet::new();
-        driver.spawn(async move {
-            // What goes wrong here reaches the caller through the answer.
-            let _ = connection.await;
-        });
+        driver.spawn(connection);
         let request = Request::get(path)
             .header(header::HOST, host)
             .header(header::ACCEPT, "text/plain")
@@ -237,7 +234,7 @@ impl Admin {
         Ok(AnswerHead {
             body,
             max_bytes: self.max_answer_bytes,
-            _connection: driver,
+            connection: driver,
         })
     }
 }
@@ -247,7 +244,7 @@ struct AnswerHead {
     body: Incoming,
     max_bytes: u64,
     /// Drives the connection; ends it when dropped.
-    _connection: JoinSet<()>,
+    connection: JoinSet<hyper::Result<()>>,
 }
 
 impl AnswerHead {
@@ -263,6 +260,12 @@ impl AnswerHead {
                 return Err(ReadError::TooLarge(self.max_bytes));
             }
             body.extend_from_slice(&data);
+        }
+        // More bytes than the length said: then it is not the answer's length.
+        if let Some(Ok(Err(error))) = self.connection.join_next().await
+            && let error @ ReadError::Protocol(_) = of_hyper(&error)
+        {
+            return Err(error);
         }
         Ok(body.freeze())
     }
@@ -310,22 +313,20 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 }
 
 fn of_hyper(error: &hyper::Error) -> ReadError {
-    let is_io = || {
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            if cause.is::<io::Error>() {
-                return true;
-            }
-            source = cause.source();
+    let mut source = std::error::Error::source(error);
+    let mut of_system = None;
+    while let Some(cause) = source {
+        of_system = of_system.or(cause.downcast_ref::<io::Error>());
+        source = cause.source();
+    }
+    match of_system.map(io::Error::kind) {
+        // hyper's own, for what it reads between the chunks.
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
+            ReadError::Protocol("malformed chunks".to_owned())
         }
-        false
-    };
-    if error.is_parse() {
-        ReadError::Protocol(error.to_string())
-    } else if error.is_incomplete_message() || error.is_body_write_aborted() || is_io() {
-        ReadError::Truncated
-    } else {
-        ReadError::Protocol(error.to_string())
+        Some(_) if !error.is_parse() => ReadError::Truncated,
+        _ if error.is_incomplete_message() || error.is_body_write_aborted() => ReadError::Truncated,
+        _ => ReadError::Protocol(error.to_string()),
     }
 }
 

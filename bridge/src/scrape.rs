@@ -190,6 +190,10 @@ impl Reader {
                     "no line of it is `name: value`".to_owned(),
                 ));
             }
+            // Envoy ends every line; half a number looks like a number.
+            if body.last().is_some_and(|&last| last != b'\n') {
+                return Err(ReadError::Truncated);
+            }
             Ok(Reading::new(answer, &own_scrapes.seen()))
         });
         let reading: Reading = decoding

@@ -22,13 +22,29 @@ pub(crate) enum Does {
     Send(Vec<u8>),
     /// Waits so long, then answers with these stats.
     Delay(Duration, &'static str),
-    /// Sends a head and then a byte of the body a second.
+    /// Sends a head and then the body byte by byte, slowly.
     Drip,
     /// Sends nothing and keeps the connection.
     Hang,
     /// Sends a head for a huge body, then zeros without an end.
     Flood,
+    /// Sends these bytes, and then goes on without an end.
+    Begin(&'static [u8], GoesOn),
 }
+
+/// How an answer goes on that never ends.
+#[derive(Clone, Debug)]
+pub(crate) enum GoesOn {
+    /// With these bytes, over and over, one each 50 ms.
+    Dripping(&'static [u8]),
+    /// With these bytes, over and over, as fast as they are taken.
+    Flooding(Vec<u8>),
+    /// Not at all, and keeps the connection.
+    Silent,
+}
+
+/// Head of an answer whose body comes in chunks.
+pub(crate) const CHUNKED_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 
 /// Answers on a free port until it is dropped.
 pub(crate) struct FakeAdmin {
@@ -153,31 +169,39 @@ async fn act(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     does: Does,
 ) -> std::io::Result<()> {
-    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-    match does {
-        Does::Send(bytes) => stream.write_all(&bytes).await?,
+    let (begin, goes_on) = match does {
+        Does::Send(bytes) => {
+            stream.write_all(&bytes).await?;
+            return stream.shutdown().await;
+        }
         Does::Delay(time, stats) => {
             tokio::time::sleep(time).await;
             stream.write_all(&ok(stats.as_bytes())).await?;
+            return stream.shutdown().await;
         }
-        Does::Drip => {
-            stream.write_all(HEAD).await?;
-            loop {
-                stream.write_all(b"1\r\na\r\n").await?;
-                tokio::time::sleep(Duration::from_secs(1)).await;
+        Does::Drip => (CHUNKED_HEAD, GoesOn::Dripping(b"1\r\na\r\n")),
+        Does::Hang => (b"".as_slice(), GoesOn::Silent),
+        Does::Flood => {
+            let chunk = [b"10000\r\n".as_slice(), &[b'0'; 0x10000], b"\r\n"];
+            (CHUNKED_HEAD, GoesOn::Flooding(chunk.concat()))
+        }
+        Does::Begin(begin, goes_on) => (begin, goes_on),
+    };
+    stream.write_all(begin).await?;
+    match goes_on {
+        GoesOn::Dripping(bytes) => {
+            for byte in bytes.iter().cycle() {
+                stream.write_all(&[*byte]).await?;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        Does::Hang => {
+        GoesOn::Flooding(bytes) => loop {
+            stream.write_all(&bytes).await?;
+        },
+        GoesOn::Silent => {
             // Until the bridge has had enough.
             let _ = stream.read_u8().await;
         }
-        Does::Flood => {
-            stream.write_all(HEAD).await?;
-            let chunk = [b"10000\r\n".as_slice(), &[b'0'; 0x10000], b"\r\n"].concat();
-            loop {
-                stream.write_all(&chunk).await?;
-            }
-        }
     }
-    stream.shutdown().await
+    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The bridge says that Envoy is away, why, and nothing of any service.
-async fn says_that_envoy_is_away(bridge: &Bridge, reason: &str, fault: &str) {
+pub(crate) async fn says_that_envoy_is_away(bridge: &Bridge, reason: &str, fault: &str) {
     let errors = format!("gatemeter_scrape_errors_total{{reason=\"{reason}\"}}");
     let before = get(bridge.address, "/metrics").await;
     assert_eq!(before.status, StatusCode::OK, "{fault}");
@@ -52,7 +52,7 @@ async fn says_that_envoy_is_away(bridge: &Bridge, reason: &str, fault: &str) {
     );
 }
 
-async fn serves(bridge: &Bridge, fault: &str) {
+pub(crate) async fn serves(bridge: &Bridge, fault: &str) {
     let page = get(bridge.address, "/metrics").await;
     assert_eq!(page.value("gatemeter_up"), Some(1.0), "after {fault}");
     let page = get(bridge.address, "/metrics/api").await;
@@ -66,12 +66,12 @@ async fn serves(bridge: &Bridge, fault: &str) {
 }
 
 /// The stats behind this head.
-fn with_head(head: &str) -> Vec<u8> {
+pub(crate) fn with_head(head: &str) -> Vec<u8> {
     format!("{head}\r\n\r\n{STATS}").into_bytes()
 }
 
 /// The stats with their length and another header.
-fn whole_with(header: &str) -> Vec<u8> {
+pub(crate) fn whole_with(header: &str) -> Vec<u8> {
     let length = STATS.len();
     with_head(&format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{header}"
@@ -197,7 +197,7 @@ async fn an_answer_that_is_not_whole_is_no_page_and_the_next_scrape_recovers() {
 }
 
 #[tokio::test]
-async fn says_that_envoy_is_away_when_nobody_listens_and_recovers_when_it_is_back() {
+pub(crate) async fn says_that_envoy_is_away_when_nobody_listens_and_recovers_when_it_is_back() {
     let admin = FakeAdmin::serving(STATS).await;
     let address = admin.address;
     drop(admin);

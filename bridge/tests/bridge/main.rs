@@ -5,6 +5,8 @@
 mod pages;
 // What Envoy does wrong.
 mod faults;
+// What an answer can be that Envoy would never give.
+mod bad_answers;
 // What clients do wrong.
 mod clients;
 // Start, end, and the process around it.
