@@ -11,8 +11,9 @@
 //! Pages are text 0.0.4 or OpenMetrics 1.0 by `Accept`, gzip or zstd by
 //! `Accept-Encoding`. The deadline of a read is
 //! `X-Prometheus-Scrape-Timeout-Seconds` less a margin. Nothing else of a
-//! request is looked at, its body is never read, and nothing of it is repeated
-//! in an answer.
+//! request is looked at, its body is never read (the connection closes instead),
+//! and nothing of it is repeated in an answer. An HTTP/1.1 request without
+//! one Host is refused (RFC 9112 §3.2).
 
 pub mod connections;
 mod held_body;
@@ -30,8 +31,11 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use hyper::{body::Incoming, service::Service as _};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
+use hyper::{
+    body::{Body as _, Incoming},
+    service::Service as _,
+};
 use hyper_util::service::TowerToHyperService;
 
 use self::held_body::HeldBody;
@@ -73,8 +77,17 @@ pub async fn answer(
         .next_back()
         .and_then(|service| service.to_str().ok())
         .and_then(|service| own_scrapes.open(service));
-    let mut response = TowerToHyperService::new(router).call(request).await?;
+    // What follows a body that nobody reads must not be taken for a request.
+    let is_last = !request.body().is_end_stream();
+    let mut response = if names_one_host(&request) {
+        TowerToHyperService::new(router).call(request).await?
+    } else {
+        text(StatusCode::BAD_REQUEST, "expected one Host header\n")
+    };
     let headers = response.headers_mut();
+    if is_last {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -82,6 +95,12 @@ pub async fn answer(
         headers.insert(name, HeaderValue::from_static(value));
     }
     Ok(response.map(|body| Body::new(HeldBody::new(body, guard))))
+}
+
+/// RFC 9112 §3.2. Which host does not matter.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    request.version() < Version::HTTP_11
+        || request.headers().get_all(header::HOST).iter().count() == 1
 }
 
 #[derive(Clone)]

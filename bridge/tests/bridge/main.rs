@@ -9,6 +9,8 @@ mod faults;
 mod bad_answers;
 // What clients do wrong.
 mod clients;
+// What a request can be that a scraper would never send.
+mod requests;
 // Start, end, and the process around it.
 mod life_cycle;
 // The arithmetic for any stats, read back by a parser that is not ours.
