@@ -34,6 +34,8 @@ pub(crate) async fn says_that_envoy_is_away(bridge: &Bridge, reason: &str, fault
         let answer = get(bridge.address, path).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{fault}");
         assert!(!answer.text().contains("http_requests_total"), "{fault}");
+        // What a panic while decoding comes to.
+        assert!(!answer.text().contains("cannot be decoded"), "{fault}");
         assert!(
             !answer.text().contains("EVIL"),
             "{fault}: {}",

@@ -13,6 +13,10 @@ mod clients;
 mod requests;
 // Start, end, and the process around it.
 mod life_cycle;
+// The pages as promtool, the official parsers and Prometheus read them.
+mod validators;
+// Any bytes that are near what Envoy sends.
+mod mutations;
 // The arithmetic for any stats, read back by a parser that is not ours.
 mod exactness;
 
