@@ -38,3 +38,4 @@ pub mod own_scrapes;
 pub mod pages;
 pub mod scrape;
 pub mod server;
+pub mod sources;
