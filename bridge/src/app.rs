@@ -5,16 +5,22 @@
 //! until `shutdown`, drains, and says how that went. There are no globals: the
 //! registry is made here and handed down.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use prometheus::Registry;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     admin::Admin,
     config::Config,
+    live::Live,
     own_metrics::OwnMetrics,
     own_scrapes::OwnScrapes,
     pages::Pages,
@@ -115,8 +121,18 @@ impl Bound {
         );
         let own_scrapes = OwnScrapes::default();
         let scraper = Scraper::spawn(admin, own_scrapes.clone(), self.own_metrics.clone());
-        let pages = Pages::new(scraper, self.own_metrics);
-        let router = server::router(pages, config.read_timeout);
+        let live = config.live.map(|live| Live::new(live.interval));
+        let pages = Pages::new(scraper, self.own_metrics, live.clone());
+        let ending = CancellationToken::new();
+        let sampling = live.clone().map(|live| {
+            let (pages, timeout) = (pages.clone(), config.read_timeout);
+            tokio::spawn(live.sample(move || {
+                let pages = pages.clone();
+                async move { pages.seen(Instant::now() + timeout).await }
+            }))
+        });
+        let live = live.map(|live| live.router(ending.clone()));
+        let router = server::router(pages, config.read_timeout, live);
         let limits = Limits {
             max_connections: config.max_connections,
             head_timeout: HEAD_TIMEOUT,
@@ -124,7 +140,15 @@ impl Bound {
             drain_timeout: config.drain_timeout,
         };
         let answer = move |request| server::answer(router.clone(), own_scrapes.clone(), request);
+        let shutdown = async {
+            shutdown.await;
+            // Streams of events would keep the drain waiting.
+            ending.cancel();
+        };
         let left = connections::serve(self.listener, limits, answer, shutdown).await;
+        if let Some(sampling) = sampling {
+            sampling.abort();
+        }
         if left == 0 {
             info!("ended, every request in hand was answered");
             return Ended::Gracefully;

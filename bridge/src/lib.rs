@@ -11,6 +11,7 @@
 //! - [`own_scrapes`], [`own_metrics`]: what the bridge knows of itself
 //! - [`pages`]: which families stand on which page
 //! - [`exposition`]: families to text
+//! - [`live`]: the last 15 minutes, and the page that shows them
 //! - [`negotiate`], [`server`]: HTTP
 //! - [`app`]: wiring; [`config`], [`cli`]: settings
 //! - [`explain`]: what a plugin configuration does, without any Envoy
@@ -32,6 +33,7 @@ pub mod decode;
 pub mod explain;
 pub mod exposition;
 pub mod families;
+pub mod live;
 pub mod negotiate;
 pub mod own_metrics;
 pub mod own_scrapes;

@@ -15,8 +15,9 @@ use crate::{
     decode::Answer,
     exposition::{self, Format, Part, Scope},
     families::Reading,
+    live::{Live, Seen},
     own_metrics::OwnMetrics,
-    scrape::Scraper,
+    scrape::{Outcome, Scraper},
 };
 
 /// Makes pages; clones share one reader of Envoy.
@@ -24,6 +25,7 @@ use crate::{
 pub struct Pages {
     scraper: Scraper,
     own_metrics: OwnMetrics,
+    live: Option<Live>,
 }
 
 /// Why there is no page of a service. No message repeats the name asked for.
@@ -39,16 +41,31 @@ pub enum NoPage {
 
 impl Pages {
     /// Pages of what `scraper` reads and `own_metrics` count.
-    pub fn new(scraper: Scraper, own_metrics: OwnMetrics) -> Self {
+    /// All that is read is shown to `live`.
+    pub fn new(scraper: Scraper, own_metrics: OwnMetrics, live: Option<Live>) -> Self {
         Self {
             scraper,
             own_metrics,
+            live,
         }
+    }
+
+    /// What every Envoy says, for the live page.
+    pub async fn seen(&self, deadline: Instant) -> Vec<Seen> {
+        seen(&self.scraper.read(deadline).await)
+    }
+
+    async fn read(&self, deadline: Instant) -> Outcome {
+        let outcome = self.scraper.read(deadline).await;
+        if let Some(live) = &self.live {
+            live.observe(seen(&outcome));
+        }
+        outcome
     }
 
     /// All services, and what concerns the operator.
     pub async fn all(&self, deadline: Instant, format: Format) -> String {
-        let outcome = self.scraper.read(deadline).await;
+        let outcome = self.read(deadline).await;
         let own = self
             .own_metrics
             .families(outcome.reading.is_ok(), outcome.took);
@@ -72,7 +89,7 @@ impl Pages {
         deadline: Instant,
         format: Format,
     ) -> Result<String, NoPage> {
-        let reading = self.scraper.read(deadline).await.reading?;
+        let reading = self.read(deadline).await.reading?;
         if !reading.services.contains(service.as_str()) {
             return Err(NoPage::UnknownService);
         }
@@ -88,8 +105,15 @@ impl Pages {
     /// # Errors
     /// Why it cannot.
     pub async fn ready(&self, deadline: Instant) -> Result<(), ReadError> {
-        self.scraper.read(deadline).await.reading.map(|_| ())
+        self.read(deadline).await.reading.map(|_| ())
     }
+}
+
+fn seen(outcome: &Outcome) -> Vec<Seen> {
+    vec![Seen {
+        envoy: None,
+        reading: outcome.reading.clone(),
+    }]
 }
 
 /// Large pages take milliseconds; the threads that serve sockets are few.

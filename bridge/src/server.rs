@@ -1,6 +1,6 @@
 //! What the bridge serves. GET and HEAD only; anything else is 405 with Allow.
 //!
-//! - `/`: a page for people, with links and the version
+//! - `/`, `/live/...`: the live page, or where it is off links and the version
 //! - `/metrics`: all services and what concerns the operator; always 200, with
 //!   `gatemeter_up 0` while Envoy cannot be read
 //! - `/metrics/<service>`: the guide's metrics of one service; 404 where Envoy
@@ -49,10 +49,15 @@ use crate::{
 /// Prometheus says with this header how long it waits.
 pub const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// The routes; `timeout` is the deadline of a read whose caller names none.
-pub fn router(pages: Pages, timeout: Duration) -> Router {
+/// The routes; `timeout` is the deadline of a read whose caller names none,
+/// `live` are the routes of the live page where there is one.
+pub fn router(pages: Pages, timeout: Duration, live: Option<Router>) -> Router {
+    live.unwrap_or_else(|| Router::new().route("/", get(landing)))
+        .merge(metrics_router(pages, timeout))
+}
+
+fn metrics_router(pages: Pages, timeout: Duration) -> Router {
     Router::new()
-        .route("/", get(landing))
         .route("/metrics", get(metrics))
         .route("/metrics/{service}", get(service_metrics))
         .route(
@@ -92,7 +97,9 @@ pub async fn answer(
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        // Only the files of the live page may be kept, and say so.
+        let value = HeaderValue::from_static(value);
+        headers.entry(name).or_insert(value);
     }
     Ok(response.map(|body| Body::new(HeldBody::new(body, guard))))
 }

@@ -88,6 +88,8 @@ fn config(admin: &str, settings: &[(Key, &str)]) -> Config {
     all.set(Key::EnvoyAdmin, admin);
     all.set(Key::EnvoyTimeout, "1s");
     all.set(Key::WebListenAddress, "127.0.0.1:0");
+    // Its reads would be among those that are counted.
+    all.set(Key::LiveEnabled, "false");
     for (key, value) in settings {
         all.set(*key, value);
     }
