@@ -164,21 +164,33 @@ impl Admin {
     /// # Errors
     /// Where nobody listens, or the answer is not a whole text with status 200.
     pub async fn get(&self, path: &str) -> Result<Bytes, ReadError> {
-        let answer = match &self.address {
+        let answer = self.open(path, "text/plain").await?;
+        refuse_other_content(&answer.headers)?;
+        refuse_unmarked_end(&answer.headers)?;
+        answer.body().await
+    }
+
+    /// Asks for `path`, accepting what `accept` says, and waits for the head of
+    /// an answer with status 200 that is not too large.
+    pub(crate) async fn open(
+        &self,
+        path: &str,
+        accept: &'static str,
+    ) -> Result<AnswerHead, ReadError> {
+        match &self.address {
             AdminAddress::Tcp { host, port } => {
                 let stream = self
                     .connect(TcpStream::connect((host.as_str(), *port)))
                     .await?;
                 let address = self.address.to_string();
                 let host = address.strip_prefix("http://").unwrap_or(&address);
-                self.ask(stream, host, path).await?
+                self.ask(stream, host, path, accept).await
             }
             AdminAddress::Unix(socket) => {
                 let stream = self.connect(UnixStream::connect(socket)).await?;
-                self.ask(stream, "localhost", path).await?
+                self.ask(stream, "localhost", path, accept).await
             }
-        };
-        answer.body().await
+        }
     }
 
     async fn connect<S>(
@@ -196,7 +208,13 @@ impl Admin {
         })
     }
 
-    async fn ask<S>(&self, stream: S, host: &str, path: &str) -> Result<AnswerHead, ReadError>
+    async fn ask<S>(
+        &self,
+        stream: S,
+        host: &str,
+        path: &str,
+        accept: &'static str,
+    ) -> Result<AnswerHead, ReadError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -209,7 +227,7 @@ impl Admin {
         driver.spawn(connection);
         let request = Request::get(path)
             .header(header::HOST, host)
-            .header(header::ACCEPT, "text/plain")
+            .header(header::ACCEPT, accept)
             .header(header::USER_AGENT, USER_AGENT)
             .body(Empty::<Bytes>::new())
             .map_err(|error| ReadError::Protocol(error.to_string()))?;
@@ -221,17 +239,12 @@ impl Admin {
         if head.status != StatusCode::OK {
             return Err(ReadError::Status(head.status.as_u16()));
         }
-        refuse_other_content(&head.headers)?;
         let length = content_length(&head.headers);
-        if length.is_none() && !is_chunked(&head.headers) {
-            return Err(ReadError::Protocol(
-                "a body whose end is not marked; expected a length or chunks".to_owned(),
-            ));
-        }
         if length.is_some_and(|length| length > self.max_answer_bytes) {
             return Err(ReadError::TooLarge(self.max_answer_bytes));
         }
         Ok(AnswerHead {
+            headers: head.headers,
             body,
             max_bytes: self.max_answer_bytes,
             connection: driver,
@@ -240,7 +253,9 @@ impl Admin {
 }
 
 /// An answer whose head has arrived.
-struct AnswerHead {
+pub(crate) struct AnswerHead {
+    /// As they came.
+    pub(crate) headers: HeaderMap,
     body: Incoming,
     max_bytes: u64,
     /// Drives the connection; ends it when dropped.
@@ -248,7 +263,8 @@ struct AnswerHead {
 }
 
 impl AnswerHead {
-    async fn body(mut self) -> Result<Bytes, ReadError> {
+    /// The whole body.
+    pub(crate) async fn body(mut self) -> Result<Bytes, ReadError> {
         let mut body = BytesMut::new();
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|error| of_hyper(&error))?;
@@ -291,6 +307,16 @@ fn refuse_other_content(headers: &HeaderMap) -> Result<(), ReadError> {
     if !is_text {
         return Err(ReadError::Protocol(
             "another content type; expected text/plain".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Without a length and without chunks a cut body looks like a whole one.
+pub(crate) fn refuse_unmarked_end(headers: &HeaderMap) -> Result<(), ReadError> {
+    if content_length(headers).is_none() && !is_chunked(headers) {
+        return Err(ReadError::Protocol(
+            "a body whose end is not marked; expected a length or chunks".to_owned(),
         ));
     }
     Ok(())

@@ -18,13 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    admin::Admin,
     config::Config,
     live::Live,
     own_metrics::OwnMetrics,
     own_scrapes::OwnScrapes,
     pages::Pages,
-    scrape::Scraper,
     server::{
         self,
         connections::{self, Limits},
@@ -37,7 +35,9 @@ pub struct Bound {
     config: Config,
     address: SocketAddr,
     listener: TcpListener,
-    own_metrics: OwnMetrics,
+    own_scrapes: OwnScrapes,
+    live: Option<Live>,
+    pages: Pages,
 }
 
 /// Why the bridge cannot start.
@@ -84,11 +84,17 @@ pub async fn build(config: Config) -> Result<Bound, StartError> {
         .map_err(of_bind)?;
     let address = listener.local_addr().map_err(of_bind)?;
     let own_metrics = OwnMetrics::register(Registry::new())?;
+    own_metrics.config_loaded(true);
+    let own_scrapes = OwnScrapes::default();
+    let live = config.live.map(|live| Live::new(live.interval));
+    let pages = Pages::new(&config, &own_scrapes, own_metrics, live.clone())?;
     Ok(Bound {
         config,
         address,
         listener,
-        own_metrics,
+        own_scrapes,
+        live,
+        pages,
     })
 }
 
@@ -107,22 +113,14 @@ impl Bound {
     /// Serves until `shutdown`, then answers what is in hand.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Ended {
         let config = self.config;
-        let envoy = &config.envoys[0];
-        let admin = Admin {
-            address: envoy.admin.clone(),
-            connect_timeout: config.connect_timeout,
-            max_answer_bytes: config.max_answer_bytes,
-        };
         info!(
             address = %self.address,
-            envoy = %admin.address,
+            envoys = config.envoys.len(),
+            sources = config.sources.len(),
             version = env!("CARGO_PKG_VERSION"),
             "listening"
         );
-        let own_scrapes = OwnScrapes::default();
-        let scraper = Scraper::spawn(admin, own_scrapes.clone(), self.own_metrics.clone());
-        let live = config.live.map(|live| Live::new(live.interval));
-        let pages = Pages::new(scraper, self.own_metrics, live.clone());
+        let (pages, live) = (self.pages, self.live);
         let ending = CancellationToken::new();
         let sampling = live.clone().map(|live| {
             let (pages, timeout) = (pages.clone(), config.read_timeout);
@@ -139,6 +137,7 @@ impl Bound {
             write_timeout: WRITE_TIMEOUT,
             drain_timeout: config.drain_timeout,
         };
+        let own_scrapes = self.own_scrapes;
         let answer = move |request| server::answer(router.clone(), own_scrapes.clone(), request);
         let shutdown = async {
             shutdown.await;

@@ -40,4 +40,5 @@ pub mod own_scrapes;
 pub mod pages;
 pub mod scrape;
 pub mod server;
+mod single_flight;
 pub mod sources;

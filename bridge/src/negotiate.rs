@@ -32,6 +32,22 @@ pub fn format(headers: &HeaderMap) -> Format {
     best.map_or(Format::Text, |(_, format)| format)
 }
 
+/// The format that a `Content-Type` names; a text without a version is 0.0.4,
+/// and any version of it is read as that.
+pub fn content_type(value: &str) -> Option<Format> {
+    let element = element(value)?;
+    let version = element.parameter("version");
+    match element.name.as_str() {
+        "application/openmetrics-text"
+            if version.is_none_or(|v| matches!(v, "1.0.0" | "0.0.1")) =>
+        {
+            Some(Format::OpenMetrics)
+        }
+        "text/plain" => Some(Format::Text),
+        _ => None,
+    }
+}
+
 /// The coding that `Accept-Encoding` prefers among those that it names.
 ///
 /// Prometheus names gzip alone and gets it. `curl --compressed` and browsers

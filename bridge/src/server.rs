@@ -3,6 +3,8 @@
 //! - `/`, `/live/...`: the live page, or where it is off links and the version
 //! - `/metrics`: all services and what concerns the operator; always 200, with
 //!   `gatemeter_up 0` while Envoy cannot be read
+//! - `/metrics?target=<name>`: the same of one Envoy of the configuration; 400
+//!   where none has this name, or the query names several
 //! - `/metrics/<service>`: the guide's metrics of one service; 404 where Envoy
 //!   has no such service, 503 while Envoy cannot be read
 //! - `/-/healthy`: 200 as long as the process serves
@@ -26,7 +28,7 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{Path, RawQuery, State, rejection::PathRejection},
     response::Response,
     routing::get,
 };
@@ -137,10 +139,35 @@ async fn landing() -> Response {
     response
 }
 
-async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+async fn metrics(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let format = negotiate::format(&headers);
-    let page = app.pages.all(app.deadline(&headers), format).await;
-    exposition(page, format, &headers).await
+    let deadline = app.deadline(&headers);
+    let page = match targets(query.as_deref().unwrap_or_default())[..] {
+        [] => Ok(app.pages.all(deadline, format).await),
+        [name] => app.pages.target(name, deadline, format).await,
+        _ => Err(NoPage::UnknownTarget),
+    };
+    match page {
+        Ok(page) => exposition(page, format, &headers).await,
+        Err(error) => no_page(&error),
+    }
+}
+
+/// Values of the parameter `target`. Names of Envoys hold nothing that a query
+/// would have to escape, so what is escaped is no such name.
+fn targets(query: &str) -> Vec<&str> {
+    let parameters = query.split('&');
+    parameters
+        .filter_map(|parameter| match parameter.split_once('=') {
+            Some(("target", name)) => Some(name),
+            None if parameter == "target" => Some(""),
+            _ => None,
+        })
+        .collect()
 }
 
 async fn service_metrics(
@@ -155,9 +182,17 @@ async fn service_metrics(
     let deadline = app.deadline(&headers);
     match app.pages.service(service, deadline, format).await {
         Ok(page) => exposition(page, format, &headers).await,
-        Err(error @ NoPage::UnknownService) => text(StatusCode::NOT_FOUND, &line(&error)),
-        Err(error @ NoPage::Unreadable(_)) => text(StatusCode::SERVICE_UNAVAILABLE, &line(&error)),
+        Err(error) => no_page(&error),
     }
+}
+
+fn no_page(error: &NoPage) -> Response {
+    let status = match error {
+        NoPage::UnknownTarget => StatusCode::BAD_REQUEST,
+        NoPage::UnknownService => StatusCode::NOT_FOUND,
+        NoPage::Unreadable(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    text(status, &line(error))
 }
 
 async fn ready(State(app): State<App>, headers: HeaderMap) -> Response {

@@ -399,7 +399,12 @@ fn is_below_zero(line: &Line) -> bool {
     let is_sum = line.suffix.as_ref() == "_sum";
     let is_quantile = line.suffix.is_empty() && !line.labels.is_empty();
     let value = || line.value.parse().unwrap_or(f64::NAN);
-    (is_sum && !(value() >= 0.0)) || (is_quantile && value() < 0.0)
+    if is_sum {
+        // Nor one that is no number.
+        let sum = value();
+        return sum.is_nan() || sum < 0.0;
+    }
+    is_quantile && value() < 0.0
 }
 
 /// The times of creation as a gauge.

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Who a page belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
     /// The service.
     pub service: Arc<str>,

@@ -37,7 +37,11 @@ async fn shows_one_service_as_the_guide_does_and_all_services_with_their_names()
         all.value("gatemeter_filter_info{service=\"api\",version=\"0.1.0\"}"),
         Some(1.0)
     );
-    assert!(all.value("gatemeter_scrape_duration_seconds").unwrap() < 1.0);
+    assert!(
+        all.value("gatemeter_scrape_duration_seconds{phase=\"envoy\"}")
+            .unwrap()
+            < 1.0
+    );
     bridge.end().await;
 }
 

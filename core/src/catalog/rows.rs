@@ -361,7 +361,15 @@ pub const CATALOG: &[Metric] = &[
         name: "gatemeter_scrape_duration_seconds",
         kind: Kind::Gauge,
         unit: Unit::Seconds,
-        help: "How long the last read of Envoy's stats took.",
+        labels: &["phase"],
+        help: "How long this scrape took by phase: envoy and decode, sources, and render of the page before.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_envoy_answer_bytes",
+        kind: Kind::Gauge,
+        unit: Unit::Bytes,
+        help: "Bytes of Envoy's answer to this scrape.",
         ..BRIDGE
     },
     Metric {
@@ -380,10 +388,135 @@ pub const CATALOG: &[Metric] = &[
         ..BRIDGE
     },
     Metric {
+        name: "gatemeter_envoy_restarts_total",
+        kind: Kind::Counter,
+        help: "Times that Envoy's counters were seen to begin again, after a restart or because they were reset.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_vm_reloads_total",
+        kind: Kind::Counter,
+        labels: &["plugin", "result"],
+        help: "Starts of a VM after its plugin had trapped, by plugin and result: success, failure or backoff.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_vms",
+        kind: Kind::Gauge,
+        help: "VMs that Envoy has now, those of other plugins too.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_vms_created_total",
+        kind: Kind::Counter,
+        help: "VMs that Envoy has made since its start, those of other plugins too.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_filter_heartbeat_age_seconds",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        help: "Time since a read first saw the present number of the filter's ticks, at least; 0 at the first read.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_source_up",
+        kind: Kind::Gauge,
+        help: "Whether the service's own page could be read (1) or not (0).",
+        stability: Stability::Stable,
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_source_duration_seconds",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        help: "How long the read of the service's own page took.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_source_errors_total",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        help: "Reads of the service's own page that failed, by reason.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_dropped_series_total",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        help: "Series of the service's own page that were left out of a page of the bridge, by reason.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_page_series",
+        kind: Kind::Gauge,
+        help: "Series on this page.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_config_last_reload_successful",
+        kind: Kind::Gauge,
+        help: "Whether the last configuration that was read is in use (1) or was refused (0).",
+        ..BRIDGE
+    },
+    Metric {
+        name: "gatemeter_config_last_reload_success_timestamp_seconds",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        help: "When the configuration in use was read, in seconds since the epoch.",
+        ..BRIDGE
+    },
+    Metric {
         name: "gatemeter_build_info",
         kind: Kind::Gauge,
         labels: &["version"],
         help: "Version of the bridge; the value is 1.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "process_cpu_seconds_total",
+        kind: Kind::Counter,
+        unit: Unit::Seconds,
+        help: "Processor time that the bridge has used.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "process_start_time_seconds",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+        help: "When the bridge was started, in seconds since the epoch.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "process_virtual_memory_bytes",
+        kind: Kind::Gauge,
+        unit: Unit::Bytes,
+        help: "Virtual memory of the bridge.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "process_resident_memory_bytes",
+        kind: Kind::Gauge,
+        unit: Unit::Bytes,
+        help: "Resident memory of the bridge.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "process_threads",
+        kind: Kind::Gauge,
+        help: "Threads of the bridge.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "process_open_fds",
+        kind: Kind::Gauge,
+        help: "File descriptors that the bridge has open.",
+        ..BRIDGE
+    },
+    Metric {
+        name: "process_max_fds",
+        kind: Kind::Gauge,
+        help: "File descriptors that the bridge may have open.",
         ..BRIDGE
     },
 ];

@@ -399,29 +399,24 @@ fn refuses_a_page_beyond_the_limits() {
     assert_eq!(page(names), too_large("10000 metrics"));
 }
 
-fn any_page() -> impl Strategy<Value = Vec<(String, &'static str, Vec<(String, f64)>)>> {
+/// A family with one label, or none, in each series.
+#[derive(Clone, Debug)]
+struct AnyFamily {
+    kind: &'static str,
+    values: BTreeMap<String, f64>,
+}
+
+fn any_page() -> impl Strategy<Value = BTreeMap<String, AnyFamily>> {
+    let kinds = prop::sample::select(vec!["counter", "gauge", "untyped"]);
     let values = prop::collection::btree_map("[a-z]{0,3}", prop::num::f64::NORMAL, 1..4);
-    let family = (
-        prop::sample::select(vec!["counter", "gauge", "untyped"]),
-        values,
-    );
-    prop::collection::btree_map("[a-z][a-z_]{0,8}x", family, 0..8).prop_map(|families| {
-        let family = |(name, (kind, values)): (String, (&'static str, BTreeMap<String, f64>))| {
-            let values = values.into_iter().map(|(label, value)| {
-                // Below zero no counter is shown.
-                (
-                    label,
-                    if kind == "counter" {
-                        value.abs()
-                    } else {
-                        value
-                    },
-                )
-            });
-            (name, kind, values.collect())
-        };
-        families.into_iter().map(family).collect()
-    })
+    let family = (kinds, values).prop_map(|(kind, mut values)| {
+        if kind == "counter" {
+            // Below zero no counter is shown.
+            values.values_mut().for_each(|value| *value = value.abs());
+        }
+        AnyFamily { kind, values }
+    });
+    prop::collection::btree_map("[a-z][a-z_]{0,8}x", family, 0..8)
 }
 
 proptest! {
@@ -429,35 +424,38 @@ proptest! {
     #[test]
     fn agrees_with_another_parser(families in any_page()) {
         let mut page = String::new();
-        for (name, kind, series) in &families {
-            page.push_str(&format!("# TYPE {name} {kind}\n"));
-            for (label, value) in series {
+        for (name, family) in &families {
+            page.push_str(&format!("# TYPE {name} {}\n", family.kind));
+            for (label, value) in &family.values {
                 let labels = if label.is_empty() { String::new() } else { format!("{{l=\"{label}\"}}") };
                 page.push_str(&format!("{name}{labels} {value:e}\n"));
             }
         }
         let lines = page.lines().map(|line| Ok(line.to_owned()));
-        let theirs = Scrape::parse(lines).unwrap();
-        let mut expected: Vec<(String, String, f64)> = theirs.samples.iter().map(|sample| {
-            let value = match sample.value {
-                Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => value,
-                _ => panic!("no such family was written"),
+        let mut expected = Vec::new();
+        for sample in Scrape::parse(lines).unwrap().samples {
+            let (Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value)) = sample.value else {
+                panic!("no such family was written");
             };
-            let label = sample.labels.get("l").unwrap_or_default();
-            (sample.metric.clone(), label.to_owned(), value)
-        }).collect();
-        expected.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            let label = sample.labels.get("l").unwrap_or_default().to_owned();
+            expected.push((sample.metric, label, value));
+        }
         let ours = text(&page);
         prop_assert_eq!(dropped(&ours), []);
-        let mut found: Vec<(String, String, f64)> = Vec::new();
+        let mut found = Vec::new();
         for family in &ours.families {
             for series in &family.series {
-                let Point::Lines(lines) = &series.point else { panic!() };
-                let label = series.labels.get("l").unwrap_or_default();
-                found.push((family.name.to_string(), label.to_owned(), lines[0].value.parse().unwrap()));
+                let Point::Lines(lines) = &series.point else {
+                    panic!("not as it was spelled");
+                };
+                let label = series.labels.get("l").unwrap_or_default().to_owned();
+                let value: f64 = lines[0].value.parse().unwrap();
+                found.push((family.name.to_string(), label, value));
             }
         }
-        found.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        for samples in [&mut expected, &mut found] {
+            samples.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        }
         prop_assert_eq!(found, expected);
     }
 
