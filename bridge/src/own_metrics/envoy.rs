@@ -160,7 +160,7 @@ impl Health {
             with_series("gatemeter_vm_reloads_total", reloads),
             gauge("gatemeter_vms", whole(reading.envoy.vms_active)),
             gauge(
-                "gatemeter_vms_created_total",
+                "gatemeter_vm_creations_total",
                 whole(reading.envoy.vms_created),
             ),
         ]
@@ -316,6 +316,6 @@ mod tests {
             series("gatemeter_vms"),
             [(String::new(), Point::Number(Number::Whole(4)))]
         );
-        assert_eq!(series("gatemeter_vms_created_total"), []);
+        assert_eq!(series("gatemeter_vm_creations_total"), []);
     }
 }

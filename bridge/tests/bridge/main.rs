@@ -17,6 +17,12 @@ mod life_cycle;
 mod validators;
 // Any bytes that are near what Envoy sends.
 mod mutations;
+// Several Envoys, and one of them by name.
+mod envoys;
+// The services' own pages.
+mod sources;
+// What the bridge says of itself.
+mod own;
 // The arithmetic for any stats, read back by a parser that is not ours.
 mod exactness;
 
@@ -63,7 +69,18 @@ impl Bridge {
     }
 
     async fn start_with(admin: &str, settings: &[(Key, &str)]) -> Self {
-        let bound = app::build(config(admin, settings)).await.unwrap();
+        Self::of(config(admin, settings)).await
+    }
+
+    /// A bridge with this configuration file, on a free port.
+    async fn start_from(yaml: &str) -> Self {
+        let mut settings = Settings::from_yaml("bridge.yml", yaml);
+        settings.set(Key::WebListenAddress, "127.0.0.1:0");
+        Self::of(settings.try_into().unwrap()).await
+    }
+
+    async fn of(config: Config) -> Self {
+        let bound = app::build(config).await.unwrap();
         let address = bound.address();
         let (end, ending) = oneshot::channel();
         let running = tokio::spawn(bound.run(async {

@@ -407,7 +407,7 @@ pub const CATALOG: &[Metric] = &[
         ..BRIDGE
     },
     Metric {
-        name: "gatemeter_vms_created_total",
+        name: "gatemeter_vm_creations_total",
         kind: Kind::Counter,
         help: "VMs that Envoy has made since its start, those of other plugins too.",
         ..BRIDGE

@@ -1,0 +1,343 @@
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use tokio::net::UnixListener;
+
+use crate::{
+    Bridge, STATS,
+    client::{Answer, get, get_with},
+    fake_admin::{self, Does, FakeAdmin},
+};
+
+const TEXT: &str = "text/plain; version=0.0.4";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const OPENMETRICS_ASKED: [(&str, &str); 1] = [("accept", "application/openmetrics-text")];
+
+/// A whole answer with this page.
+fn page(content_type: &str, text: &str) -> Vec<u8> {
+    let length = text.len();
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n{text}"
+    )
+    .into_bytes()
+}
+
+async fn source(content_type: &str, text: &str) -> FakeAdmin {
+    FakeAdmin::doing(Does::Send(page(content_type, text))).await
+}
+
+/// A bridge that reads this Envoy and these pages of services, each in a second.
+async fn bridge(admin: &FakeAdmin, sources: &[(&str, String)]) -> Bridge {
+    let mut yaml = format!(
+        "envoy: {{admin: \"{}\", timeout: 5s}}\nsources:\n",
+        admin.url()
+    );
+    for (index, (service, url)) in sources.iter().enumerate() {
+        yaml.push_str(&format!(
+            "  - {{service: {service}, url: \"{url}\", timeout: 1s, labels: {{instance_of: \"{index}\"}}}}\n"
+        ));
+    }
+    Bridge::start_from(&yaml).await
+}
+
+fn url(source: &FakeAdmin) -> String {
+    format!("{}/metrics", source.url())
+}
+
+/// Samples of the page whose names begin so.
+fn samples(page: &Answer, begin: &str) -> Vec<String> {
+    assert_eq!(page.status, StatusCode::OK);
+    let text = page.text();
+    let lines = text.lines().filter(|line| line.starts_with(begin));
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn joins_a_services_own_page_with_what_envoy_says_of_it() {
+    let admin = FakeAdmin::serving(STATS).await;
+    let own = source(
+        TEXT,
+        "# HELP jobs_total Jobs done\n# TYPE jobs_total counter\njobs_total{queue=\"mail\"} 3\n\
+         # TYPE http_requests_total counter\nhttp_requests_total{path=\"/\"} 99\n\
+         # TYPE db_connections_active gauge\ndb_connections_active 7\n\
+         # TYPE cache_hits_total counter\ncache_hits_total{cache_type=\"disk\"} 1\n",
+    )
+    .await;
+    // What no filter serves has a page as well.
+    let other = source(
+        TEXT,
+        "# TYPE db_connections_idle gauge\ndb_connections_idle 4\n",
+    )
+    .await;
+    let bridge = bridge(&admin, &[("api", url(&own)), ("worker", url(&other))]).await;
+
+    let one = get(bridge.address, "/metrics/api").await;
+    assert_eq!(
+        samples(&one, "jobs_total"),
+        ["jobs_total{queue=\"mail\",instance_of=\"0\"} 3"]
+    );
+    assert!(
+        one.text()
+            .contains("# HELP jobs_total Jobs done\n# TYPE jobs_total counter\n")
+    );
+    assert!(!one.text().contains("service="));
+    // Counted once, by Envoy.
+    let requests = "http_requests_total{method=\"GET\",path=\"/api/content\",status=\"200\"} 1523";
+    assert_eq!(samples(&one, "http_requests_total{"), [requests]);
+    assert_eq!(
+        samples(&one, "db_connections_active"),
+        ["db_connections_active 15"]
+    );
+    assert_eq!(
+        samples(&one, "cache_hits_total{"),
+        ["cache_hits_total{cache_type=\"redis\"} 8934"]
+    );
+
+    let worker = get(bridge.address, "/metrics/worker").await;
+    assert_eq!(
+        samples(&worker, "db_connections_idle"),
+        ["db_connections_idle{instance_of=\"1\"} 4"]
+    );
+    let unknown = get(bridge.address, "/metrics/nobody").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+
+    let all = get(bridge.address, "/metrics").await;
+    assert_eq!(
+        samples(&all, "jobs_total"),
+        ["jobs_total{service=\"api\",queue=\"mail\",instance_of=\"0\"} 3"]
+    );
+    assert_eq!(
+        samples(&all, "db_connections_idle"),
+        [
+            "db_connections_idle{service=\"api\"} 25",
+            "db_connections_idle{service=\"worker\",instance_of=\"1\"} 4",
+        ]
+    );
+    let lost =
+        "gatemeter_dropped_series_total{service=\"api\",instance_of=\"0\",reason=\"of_envoy\"}";
+    // On the page of the service and on this one.
+    assert_eq!(all.value(lost), Some(6.0));
+    assert_eq!(
+        all.value("gatemeter_source_up{service=\"worker\",instance_of=\"1\"}"),
+        Some(1.0)
+    );
+    bridge.end().await;
+}
+
+#[tokio::test]
+async fn asks_for_openmetrics_and_gives_it_on() {
+    let admin = FakeAdmin::serving(STATS).await;
+    let own = source(
+        OPENMETRICS,
+        "# TYPE wait_seconds histogram\n# UNIT wait_seconds seconds\n\
+         wait_seconds_bucket{le=\"+Inf\"} 2 # {trace_id=\"a\"} 0.5\nwait_seconds_count 2\n\
+         wait_seconds_sum 0.75\nwait_seconds_created 1.7e+09\n# EOF\n",
+    )
+    .await;
+    let bridge = bridge(&admin, &[("api", url(&own))]).await;
+    let openmetrics = get_with(bridge.address, "/metrics/api", &OPENMETRICS_ASKED).await;
+    assert!(openmetrics.text().contains("# UNIT wait_seconds seconds\n"));
+    assert_eq!(
+        samples(&openmetrics, "wait_seconds"),
+        [
+            "wait_seconds_bucket{instance_of=\"0\",le=\"+Inf\"} 2",
+            "wait_seconds_sum{instance_of=\"0\"} 0.75",
+            "wait_seconds_count{instance_of=\"0\"} 2",
+            "wait_seconds_created{instance_of=\"0\"} 1.7e+09",
+        ]
+    );
+    let text = get(bridge.address, "/metrics/api").await;
+    assert!(text.text().contains("# TYPE wait_seconds_created gauge\n"));
+    let requests = own.requests();
+    assert!(
+        requests[0].starts_with("GET /metrics HTTP/1.1\r\n"),
+        "{requests:?}"
+    );
+    assert!(
+        requests[0].contains(
+            "accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5\r\n"
+        ),
+        "{requests:?}"
+    );
+    assert!(!requests[0].contains("accept-encoding"), "{requests:?}");
+    bridge.end().await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_broken_costs_its_own_series_and_nothing_else() {
+    let whole = "a 1\n";
+    let broken = |bytes: &[u8]| Does::Send(bytes.to_vec());
+    let cases = [
+        ("connect", None),
+        (
+            "status",
+            Some(broken(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n")),
+        ),
+        (
+            "status",
+            Some(broken(
+                b"HTTP/1.1 302 Found\r\nlocation: /a\r\ncontent-length: 0\r\n\r\n",
+            )),
+        ),
+        ("protocol", Some(broken(b"what?\r\n\r\n"))),
+        ("protocol", Some(broken(&page("text/html", whole)))),
+        (
+            "protocol",
+            Some(broken(
+                b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\na 1\n",
+            )),
+        ),
+        // Its end is the connection's, so a cut page would look like this.
+        (
+            "protocol",
+            Some(broken(
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\na 1\n",
+            )),
+        ),
+        (
+            "truncated",
+            Some(broken(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na 1\n")),
+        ),
+        ("truncated", Some(broken(&page(TEXT, "a 1\na{b=\"c\"} 12")))),
+        ("truncated", Some(broken(&page(OPENMETRICS, whole)))),
+        ("page", Some(broken(&page(TEXT, "a 1\nb{ 1\n")))),
+        ("page", Some(broken(&page(TEXT, "a 1\n\u{0}\n")))),
+        (
+            "too_large",
+            Some(broken(
+                b"HTTP/1.1 200 OK\r\ncontent-length: 17000000\r\n\r\n",
+            )),
+        ),
+        ("too_large", Some(Does::Flood)),
+        ("timeout", Some(Does::Hang)),
+        ("timeout", Some(Does::Drip)),
+    ];
+    let admin = FakeAdmin::serving(STATS).await;
+    let good = source(TEXT, "good 1\n").await;
+    let bad = source(TEXT, whole).await;
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}/metrics", listener.local_addr().unwrap())
+    };
+    for (reason, does) in cases {
+        let bad_url = if does.is_some() {
+            url(&bad)
+        } else {
+            nobody.clone()
+        };
+        if let Some(does) = does.clone() {
+            bad.does(does);
+        }
+        let bridge = bridge(&admin, &[("api", bad_url), ("api", url(&good))]).await;
+        let start = Instant::now();
+        let all = get(bridge.address, "/metrics").await;
+        assert!(
+            start.elapsed() < Duration::from_secs(3),
+            "{reason} {does:?}"
+        );
+        let of_bad = |name: &str| format!("{name}{{service=\"api\",instance_of=\"0\"");
+        assert_eq!(
+            all.value(&(of_bad("gatemeter_source_up") + "}")),
+            Some(0.0),
+            "{does:?}"
+        );
+        let errors = of_bad("gatemeter_source_errors_total");
+        assert_eq!(
+            all.value(&format!("{errors},reason=\"{reason}\"}}")),
+            Some(1.0),
+            "{does:?}"
+        );
+        assert_eq!(samples(&all, "a{"), [""; 0], "{does:?}");
+        assert_eq!(samples(&all, "good{").len(), 1, "{does:?}");
+        assert_eq!(all.value("gatemeter_up"), Some(1.0));
+        assert_eq!(all.value("active_connections{service=\"api\"}"), Some(42.0));
+        let one = get(bridge.address, "/metrics/api").await;
+        assert_eq!(one.value("active_connections"), Some(42.0), "{does:?}");
+
+        // And the next read of it can be a good one.
+        if does.is_some() {
+            bad.does(Does::Send(page(TEXT, whole)));
+            let all = get(bridge.address, "/metrics").await;
+            assert_eq!(all.value(&(of_bad("a") + "}")), Some(1.0));
+            assert_eq!(all.value(&(of_bad("gatemeter_source_up") + "}")), Some(1.0));
+        }
+        bridge.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_hangs_takes_no_more_than_the_scrapes_own_time() {
+    let admin = FakeAdmin::serving(STATS).await;
+    let own = FakeAdmin::doing(Does::Hang).await;
+    let bridge = bridge(&admin, &[("api", url(&own))]).await;
+    let start = Instant::now();
+    let headers = [("x-prometheus-scrape-timeout-seconds", "0.4")];
+    let all = get_with(bridge.address, "/metrics", &headers).await;
+    assert!(
+        start.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(all.value("gatemeter_up"), Some(1.0));
+    assert_eq!(
+        all.value("gatemeter_source_up{service=\"api\",instance_of=\"0\"}"),
+        Some(0.0)
+    );
+    let waited = all.value("gatemeter_scrape_duration_seconds{phase=\"sources\"}");
+    assert!((0.15..0.5).contains(&waited.unwrap()), "{waited:?}");
+    bridge.end().await;
+}
+
+#[tokio::test]
+async fn many_callers_at_once_cost_a_page_two_reads() {
+    let admin = FakeAdmin::serving(STATS).await;
+    let own = FakeAdmin::doing(Does::Delay(Duration::from_millis(100), "a 1\n")).await;
+    let bridge = bridge(&admin, &[("api", url(&own))]).await;
+    let address = bridge.address;
+    let callers = (0..50).map(|_| tokio::spawn(async move { get(address, "/metrics").await }));
+    let callers: Vec<_> = callers.collect();
+    for caller in callers {
+        let page = caller.await.unwrap();
+        assert_eq!(
+            page.value("a{service=\"api\",instance_of=\"0\"}"),
+            Some(1.0)
+        );
+    }
+    assert!(own.requests().len() <= 3, "{}", own.requests().len());
+    assert_eq!(own.most_at_once(), 1);
+    bridge.end().await;
+}
+
+#[tokio::test]
+async fn reads_a_page_on_a_unix_socket_and_one_that_only_eof_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("api.sock");
+    let serving = fake_admin::serve_on_socket(UnixListener::bind(&socket).unwrap(), "a 1\n");
+    let head = format!("HTTP/1.0 200 OK\r\ncontent-type: {OPENMETRICS}\r\n\r\n");
+    let old = FakeAdmin::doing(Does::Send((head + "b 2\n# EOF\n").into_bytes())).await;
+    let admin = FakeAdmin::serving(STATS).await;
+    let on_socket = format!("unix:{}:/metrics", socket.display());
+    let bridge = bridge(&admin, &[("api", on_socket), ("api", url(&old))]).await;
+    let page = get(bridge.address, "/metrics/api").await;
+    assert_eq!(page.value("a{instance_of=\"0\"}"), Some(1.0));
+    assert_eq!(page.value("b{instance_of=\"1\"}"), Some(2.0));
+    bridge.end().await;
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_services_own_page_is_none_of_the_services_while_envoy_is_away() {
+    let admin = FakeAdmin::doing(Does::Send(
+        b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_vec(),
+    ))
+    .await;
+    let own = source(TEXT, "a 1\n").await;
+    let bridge = bridge(&admin, &[("api", url(&own))]).await;
+    // Half of the guide's metrics would pass for all of them.
+    let one = get(bridge.address, "/metrics/api").await;
+    assert_eq!(one.status, StatusCode::SERVICE_UNAVAILABLE);
+    let all = get(bridge.address, "/metrics").await;
+    assert_eq!(all.value("gatemeter_up"), Some(0.0));
+    assert_eq!(all.value("a{service=\"api\",instance_of=\"0\"}"), Some(1.0));
+    bridge.end().await;
+}
