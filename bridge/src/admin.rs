@@ -164,19 +164,28 @@ impl Admin {
     /// # Errors
     /// Where nobody listens, or the answer is not a whole text with status 200.
     pub async fn get(&self, path: &str) -> Result<Bytes, ReadError> {
-        let answer = self.open(path, "text/plain").await?;
-        refuse_other_content(&answer.headers)?;
-        refuse_unmarked_end(&answer.headers)?;
-        answer.body().await
+        self.open(path).await?.body().await
     }
 
-    /// Asks for `path`, accepting what `accept` says, and waits for the head of
-    /// an answer with status 200 that is not too large.
-    pub(crate) async fn open(
+    /// Asks for `path` and waits for the head of the answer. The caller sets
+    /// the deadline; dropping the future or the answer closes the connection.
+    ///
+    /// # Errors
+    /// Where nobody listens, or the answer is not a text with status 200.
+    pub async fn open(&self, path: &str) -> Result<Answer, ReadError> {
+        let answer = self.open_any(path, "text/plain").await?;
+        refuse_other_content(&answer.headers)?;
+        refuse_unmarked_end(&answer.headers)?;
+        Ok(answer)
+    }
+
+    /// The same for any content; the caller says what it accepts, looks at the
+    /// headers, and finds out how the body is to end.
+    pub(crate) async fn open_any(
         &self,
         path: &str,
         accept: &'static str,
-    ) -> Result<AnswerHead, ReadError> {
+    ) -> Result<Answer, ReadError> {
         match &self.address {
             AdminAddress::Tcp { host, port } => {
                 let stream = self
@@ -214,7 +223,7 @@ impl Admin {
         host: &str,
         path: &str,
         accept: &'static str,
-    ) -> Result<AnswerHead, ReadError>
+    ) -> Result<Answer, ReadError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -243,9 +252,10 @@ impl Admin {
         if length.is_some_and(|length| length > self.max_answer_bytes) {
             return Err(ReadError::TooLarge(self.max_answer_bytes));
         }
-        Ok(AnswerHead {
+        Ok(Answer {
             headers: head.headers,
             body,
+            received: 0,
             max_bytes: self.max_answer_bytes,
             connection: driver,
         })
@@ -253,29 +263,51 @@ impl Admin {
 }
 
 /// An answer whose head has arrived.
-pub(crate) struct AnswerHead {
-    /// As they came.
-    pub(crate) headers: HeaderMap,
+#[derive(Debug)]
+pub struct Answer {
+    headers: HeaderMap,
     body: Incoming,
+    received: u64,
     max_bytes: u64,
     /// Drives the connection; ends it when dropped.
     connection: JoinSet<hyper::Result<()>>,
 }
 
-impl AnswerHead {
-    /// The whole body.
+impl Answer {
+    /// As they came.
+    pub(crate) const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// All of the body that is left.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
     pub(crate) async fn body(mut self) -> Result<Bytes, ReadError> {
         let mut body = BytesMut::new();
+        while let Some(piece) = self.next().await? {
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
+    }
+
+    /// The next piece of the body, cut anywhere; `None` at its end, after which
+    /// the answer is whole.
+    ///
+    /// # Errors
+    /// Where the answer ends early, or gets too large.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|error| of_hyper(&error))?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            let length = u64::try_from(body.len() + data.len()).unwrap_or(u64::MAX);
-            if length > self.max_bytes {
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            self.received = self.received.saturating_add(length);
+            if self.received > self.max_bytes {
                 return Err(ReadError::TooLarge(self.max_bytes));
             }
-            body.extend_from_slice(&data);
+            return Ok(Some(data));
         }
         // More bytes than the length said: then it is not the answer's length.
         if let Some(Ok(Err(error))) = self.connection.join_next().await
@@ -283,7 +315,7 @@ impl AnswerHead {
         {
             return Err(error);
         }
-        Ok(body.freeze())
+        Ok(None)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Samples to metric families: the arithmetic between Envoy's stats and what
+//! Stats to metric families: the arithmetic between Envoy's stats and what
 //! Prometheus sees.
 //!
 //! - Histograms are built from bins, one increment per observation
@@ -10,36 +10,37 @@
 //! - Metrics that a plugin configuration names follow, by name (`own`).
 //! - Every other metric of the filter is one stat, one series.
 //!
+//! What stands where is decided once for the names that Envoy has (`layout`);
+//! a [`Decoder`] keeps that from answer to answer.
+//!
 //! Nothing is rounded: numbers stay integers up to the page. Families stand in
 //! catalogue order, series are sorted by service and labels. A service is what
 //! the filter calls itself; Envoy's own stats never make one.
 
+mod decoder;
 mod envoy_state;
 mod histogram;
 mod kind;
 mod label_set;
+mod layout;
 mod own;
 
-pub use self::{envoy_state::EnvoyState, kind::Kind, label_set::LabelSet};
+pub use self::{decoder::Decoder, envoy_state::EnvoyState, kind::Kind, label_set::LabelSet};
 
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 
-use gatemeter_core::catalog::{
-    self, ACTIVE, BUCKET_BOUND, CATALOG, FAMILY, Metric, Origin, Page, REQUEST_DURATION, REQUESTS,
-    RESPONSES_INCOMPLETE, Unit,
-};
+use gatemeter_core::catalog::{Metric, Page, Unit};
 
 pub(crate) use self::label_set::{escape, push_label};
-
-use self::histogram::{Bins, Part};
-use crate::decode::{Answer, DropReason, EnvoyStat, Sample};
+use crate::decode::DropReason;
 
 /// What one whole answer of Envoy says.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reading {
     /// Names of the services that the filter serves.
     pub services: BTreeSet<Arc<str>>,
@@ -51,6 +52,8 @@ pub struct Reading {
     pub envoy: EnvoyState,
     /// How many stats were dropped, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
+    /// Lines that read as `name: value`, whosever they are.
+    pub readable: u64,
 }
 
 /// A metric family as Prometheus knows it.
@@ -130,62 +133,17 @@ pub struct Histogram {
 }
 
 impl Reading {
-    /// Builds the families of an answer. `own_scrapes` says how many scrapes of
-    /// the bridge were open through each service's listener.
-    pub fn new(answer: Answer<'_>, own_scrapes: &BTreeMap<String, u64>) -> Self {
-        let envoy = EnvoyStats::new(&answer);
-        let mut services: BTreeSet<Arc<str>> = BTreeSet::new();
-        let mut samples: BTreeMap<&'static str, Vec<Sample<'_>>> = BTreeMap::new();
-        for sample in answer.samples {
-            if !services.contains(sample.service()) {
-                services.insert(Arc::from(sample.service()));
-            }
-            samples.entry(sample.metric.name).or_default().push(sample);
-        }
-        let mut take = |name: &str| samples.remove(name).unwrap_or_default();
+    /// What an Envoy that has no stats says.
+    pub fn empty() -> Self {
+        Self::of(b"", &BTreeMap::new())
+    }
 
-        let bounds = histogram::bounds_in_use(&take(BUCKET_BOUND.name));
-        let durations = Bins::new(take(REQUEST_DURATION).into_iter().map(Part::from));
-        let named = take(FAMILY.name);
-        let mut families: Vec<Family> = CATALOG
-            .iter()
-            .filter(|metric| metric.page != Page::None && metric.origin != Origin::Bridge)
-            .map(|metric| {
-                let mut family = Family::of(metric);
-                family.series = match metric.name {
-                    name if name == REQUESTS.name => {
-                        request_totals(&services, &durations, &take(name))
-                    }
-                    name if name == REQUEST_DURATION => {
-                        durations.histograms(name, metric.labels, &services, &bounds)
-                    }
-                    name if metric.kind == catalog::Kind::Histogram => {
-                        let bins = Bins::new(take(name).into_iter().map(Part::from));
-                        bins.histograms(name, metric.labels, &services, &bounds)
-                    }
-                    RECEIVED => of_envoy(&services, &envoy.received),
-                    SENT => of_envoy(&services, &envoy.sent),
-                    name if name == ACTIVE.name => {
-                        active_connections(&services, &take(name), &envoy, own_scrapes)
-                    }
-                    name if name == RESPONSES_INCOMPLETE.name => {
-                        responses_incomplete(&services, &take(name), &envoy)
-                    }
-                    name => one_stat_one_series(&services, &take(name)),
-                };
-                family.sort();
-                family
-            })
-            .collect();
-        let mut dropped = answer.dropped;
-        let own = own::families(&named, answer.unlisted, &services, &bounds, &mut dropped);
-        families.extend(own);
-        Self {
-            services,
-            families,
-            envoy: EnvoyState::default(),
-            dropped,
-        }
+    /// What a whole answer says by itself; see [`Decoder::finish`].
+    pub fn of(answer: &[u8], own_scrapes: &BTreeMap<String, u64>) -> Self {
+        let mut decoder = Decoder::new(None);
+        decoder.begin();
+        decoder.feed(answer);
+        decoder.finish(own_scrapes, Instant::now())
     }
 }
 
@@ -202,167 +160,6 @@ impl Family {
             series: Vec::new(),
         }
     }
-
-    fn sort(&mut self) {
-        self.series.sort_by(|a, b| {
-            a.service
-                .cmp(&b.service)
-                .then_with(|| a.values().cmp(b.values()))
-        });
-    }
-}
-
-impl Series {
-    fn number(service: &Arc<str>, labels: Arc<LabelSet>, value: u128) -> Self {
-        Self {
-            service: Some(Arc::clone(service)),
-            labels,
-            point: Point::Number(Number::Whole(value)),
-        }
-    }
-
-    fn values(&self) -> impl Iterator<Item = &str> {
-        self.labels.values()
-    }
-}
-
-const RECEIVED: &str = "http_connection_received_bytes_total";
-const SENT: &str = "http_connection_sent_bytes_total";
-
-/// Reason of a response that Envoy reset towards the client because the
-/// upstream broke off, or because a timeout ran out after the headers.
-const UPSTREAM_RESET: &str = "upstream_reset";
-
-/// Envoy's own stats by the `stat_prefix` of the connection manager, which the
-/// shipped configurations name after the service.
-#[derive(Default)]
-struct EnvoyStats<'a> {
-    active: BTreeMap<&'a str, u64>,
-    resets_sent: BTreeMap<&'a str, u64>,
-    received: BTreeMap<&'a str, u64>,
-    sent: BTreeMap<&'a str, u64>,
-}
-
-impl<'a> EnvoyStats<'a> {
-    fn new(answer: &Answer<'a>) -> Self {
-        let mut stats = Self::default();
-        for sample in &answer.envoy {
-            let by_prefix = match sample.stat {
-                EnvoyStat::RequestsActive => &mut stats.active,
-                EnvoyStat::ResetsSent => &mut stats.resets_sent,
-                EnvoyStat::BytesReceived => &mut stats.received,
-                EnvoyStat::BytesSent => &mut stats.sent,
-            };
-            by_prefix.insert(sample.stat_prefix, sample.value);
-        }
-        stats
-    }
-}
-
-/// `http_requests_total` from the bins; from the plain stat only for a service
-/// that has none.
-fn request_totals(
-    services: &BTreeSet<Arc<str>>,
-    durations: &Bins<'_>,
-    plain: &[Sample<'_>],
-) -> Vec<Series> {
-    let mut with_bins = BTreeSet::new();
-    let mut series = Vec::new();
-    for (values, count) in durations.totals() {
-        let Some(service) = values.first().and_then(|name| services.get(name.as_ref())) else {
-            continue;
-        };
-        with_bins.insert(service);
-        series.push(Series::number(
-            service,
-            labels(&REQUESTS.labels[1..], &values[1..]),
-            count,
-        ));
-    }
-    for sample in plain {
-        if let Some(service) = services.get(sample.service())
-            && !with_bins.contains(service)
-        {
-            series.push(one_series(service, sample));
-        }
-    }
-    series
-}
-
-/// Envoy's gauge less the bridge's own scrapes; the filter's gauge where Envoy
-/// has none below the service's name.
-fn active_connections(
-    services: &BTreeSet<Arc<str>>,
-    gauges: &[Sample<'_>],
-    envoy: &EnvoyStats<'_>,
-    own_scrapes: &BTreeMap<String, u64>,
-) -> Vec<Series> {
-    services
-        .iter()
-        .filter_map(|service| {
-            let of_envoy = envoy.active.get(service.as_ref()).map(|active| {
-                active.saturating_sub(own_scrapes.get(service.as_ref()).copied().unwrap_or(0))
-            });
-            let of_filter = || {
-                let gauge = gauges.iter().find(|s| s.service() == service.as_ref())?;
-                Some(gauge.value)
-            };
-            let active = of_envoy.or_else(of_filter)?;
-            Some(Series::number(service, Arc::default(), active.into()))
-        })
-        .collect()
-}
-
-/// The stats that say who cut a response, and where none says it of the
-/// upstream's side, Envoy's count of the exchanges that it reset after it had
-/// begun to answer.
-///
-/// Envoy's `downstream_rq_rx_reset` is not used: it also rises for answers 400,
-/// 426 and 431 and for requests that were never complete.
-fn responses_incomplete(
-    services: &BTreeSet<Arc<str>>,
-    stats: &[Sample<'_>],
-    envoy: &EnvoyStats<'_>,
-) -> Vec<Series> {
-    let mut series = one_stat_one_series(services, stats);
-    for service in services {
-        let is_said = stats.iter().any(|s| {
-            s.service() == service.as_ref() && s.values.get(1).is_some_and(|v| v == UPSTREAM_RESET)
-        });
-        if !is_said && let Some(&resets) = envoy.resets_sent.get(service.as_ref()) {
-            let labels = LabelSet::shared([("reason", UPSTREAM_RESET)]);
-            series.push(Series::number(service, labels, resets.into()));
-        }
-    }
-    series
-}
-
-fn of_envoy(services: &BTreeSet<Arc<str>>, stats: &BTreeMap<&str, u64>) -> Vec<Series> {
-    let of = |service: &Arc<str>| {
-        let value = stats.get(service.as_ref())?;
-        Some(Series::number(service, Arc::default(), (*value).into()))
-    };
-    services.iter().filter_map(of).collect()
-}
-
-fn one_stat_one_series(services: &BTreeSet<Arc<str>>, samples: &[Sample<'_>]) -> Vec<Series> {
-    samples
-        .iter()
-        .filter_map(|sample| Some(one_series(services.get(sample.service())?, sample)))
-        .collect()
-}
-
-fn one_series(service: &Arc<str>, sample: &Sample<'_>) -> Series {
-    let labels = labels(
-        sample.stat.labels.get(1..).unwrap_or_default(),
-        sample.values.get(1..).unwrap_or_default(),
-    );
-    Series::number(service, labels, sample.value.into())
-}
-
-fn labels(names: &[&'static str], values: &[Cow<'_, str>]) -> Arc<LabelSet> {
-    let values = values.iter().map(AsRef::as_ref);
-    LabelSet::shared(names.iter().copied().zip(values))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use crate::{
     admin::{Admin, ReadError},
     config::{Config, EnvoyTarget},
-    decode::{Answer, DropReason},
+    decode::DropReason,
     exposition::{self, Format, Part, Scope},
     families::{Family, LabelSet, Number, Reading},
     live::{Live, Seen},
@@ -113,6 +113,7 @@ impl Pages {
                 scraper: Scraper::spawn(
                     target.name.clone(),
                     admin,
+                    config.expire_after,
                     own_scrapes.clone(),
                     metrics.clone(),
                 ),
@@ -333,8 +334,7 @@ struct Speakers<'a> {
 }
 
 /// Announces the metrics that every page announces, where no Envoy can be read.
-static NOTHING: LazyLock<Reading> =
-    LazyLock::new(|| Reading::new(Answer::default(), &Default::default()));
+static NOTHING: LazyLock<Reading> = LazyLock::new(Reading::empty);
 
 impl<'a> Speakers<'a> {
     /// Decides who may say what, and counts what is left out.

@@ -8,7 +8,7 @@
 //! when they change.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,8 +16,8 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{Admin, ReadError},
-    decode::{self, STATS_PATH},
-    families::{Family, Reading},
+    decode::STATS_PATH,
+    families::{Decoder, Family, Reading},
     own_metrics::envoy::{EnvoyMetrics, Health},
     own_scrapes::OwnScrapes,
     single_flight::{Failure, Read, SingleFlight},
@@ -39,9 +39,9 @@ pub struct Outcome {
 pub struct Facts {
     /// Bytes of Envoy's answer.
     pub answer_bytes: u64,
-    /// Until the answer was there.
+    /// Until the answer was there, without what it took to decode its pieces.
     pub waited: Duration,
-    /// Until it was understood, after that.
+    /// For decoding it, piece by piece and at the end.
     pub decoded: Duration,
     /// Health of Envoy and of the filter, which takes more than one read to tell.
     pub health: Vec<Family>,
@@ -55,10 +55,12 @@ pub struct Scraper {
 
 impl Scraper {
     /// Starts the task that reads; it ends when the last clone is dropped.
-    /// `name` is what the log calls this Envoy.
+    /// `name` is what the log calls this Envoy; series that do not move are left
+    /// out after `expire_after`.
     pub fn spawn(
         name: Option<Arc<str>>,
         admin: Admin,
+        expire_after: Option<Duration>,
         own_scrapes: OwnScrapes,
         metrics: EnvoyMetrics,
     ) -> Self {
@@ -68,6 +70,7 @@ impl Scraper {
             admin,
             own_scrapes,
             metrics,
+            decoder: Arc::new(Mutex::new(Decoder::new(expire_after))),
             health: Health::default(),
             last: Log::default(),
         };
@@ -102,8 +105,17 @@ struct Reader {
     admin: Admin,
     own_scrapes: OwnScrapes,
     metrics: EnvoyMetrics,
+    decoder: Arc<Mutex<Decoder>>,
     health: Health,
     last: Log,
+}
+
+impl Reader {
+    /// Reads come one after the other: nobody else holds it, but the end of a
+    /// read whose callers have left.
+    fn decoder(&self) -> MutexGuard<'_, Decoder> {
+        self.decoder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What was logged last, so that a state is logged when it begins.
@@ -120,22 +132,38 @@ impl Read for Reader {
     async fn read(&mut self) -> Result<Self::Value, ReadError> {
         let start = Instant::now();
         self.own_scrapes.read_begins();
-        let body = self.admin.get(STATS_PATH).await?;
-        let waited = start.elapsed();
-        let answer_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let mut answer = self.admin.open(STATS_PATH).await?;
+        let id = self.decoder().begin();
+        let mut answer_bytes = 0;
+        let mut last_byte = None;
+        let mut decoded = Duration::ZERO;
+        while let Some(piece) = answer.next().await? {
+            let fed = Instant::now();
+            self.decoder().feed(&piece);
+            decoded += fed.elapsed();
+            answer_bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            last_byte = piece.last().copied().or(last_byte);
+        }
+        drop(answer);
+        let waited = start.elapsed().saturating_sub(decoded);
         let own_scrapes = self.own_scrapes.clone();
+        let decoder = Arc::clone(&self.decoder);
         let decoding = tokio::task::spawn_blocking(move || {
-            let answer = decode::decode(&body);
-            if answer.readable == 0 && !body.is_empty() {
+            let mut decoder = decoder.lock().unwrap_or_else(PoisonError::into_inner);
+            // Its callers have left, and another read has begun.
+            if !decoder.is_at(id) {
+                return Err(ReadError::Timeout);
+            }
+            if decoder.is_unreadable() {
                 return Err(ReadError::Protocol(
                     "no line of it is `name: value`".to_owned(),
                 ));
             }
             // Envoy ends every line; half a number looks like a number.
-            if body.last().is_some_and(|&last| last != b'\n') {
+            if last_byte.is_some_and(|last| last != b'\n') {
                 return Err(ReadError::Truncated);
             }
-            Ok(Reading::new(answer, &own_scrapes.seen()))
+            Ok(decoder.finish(&own_scrapes.seen(), Instant::now()))
         });
         let reading: Reading = decoding
             .await
@@ -212,7 +240,7 @@ mod tests {
         };
         let own_metrics = OwnMetrics::register(Registry::new()).unwrap();
         let metrics = own_metrics.envoy("").unwrap();
-        let scraper = Scraper::spawn(None, admin, OwnScrapes::default(), metrics.clone());
+        let scraper = Scraper::spawn(None, admin, None, OwnScrapes::default(), metrics.clone());
         (listener, scraper, metrics)
     }
 

@@ -28,7 +28,7 @@ use tracing::{info, warn};
 
 use self::page::{Owner, PageError, SourcePage};
 use crate::{
-    admin::{Admin, AnswerHead, ReadError, refuse_unmarked_end},
+    admin::{Admin, Answer, ReadError, refuse_unmarked_end},
     config::SourceTarget,
     exposition::Format,
     negotiate,
@@ -205,7 +205,7 @@ impl Read for Reader {
     type Error = SourceError;
 
     async fn read(&mut self) -> Result<Arc<SourcePage>, SourceError> {
-        let answer = self.client.open(&self.path, ACCEPT).await?;
+        let answer = self.client.open_any(&self.path, ACCEPT).await?;
         let format = content(&answer)?;
         let body = answer.body().await?;
         let owner = self.owner.clone();
@@ -238,8 +238,8 @@ impl Read for Reader {
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
 
 /// Which format an answer is in, if it is one that can be read.
-fn content(answer: &AnswerHead) -> Result<Format, SourceError> {
-    let headers = &answer.headers;
+fn content(answer: &Answer) -> Result<Format, SourceError> {
+    let headers = answer.headers();
     if headers.contains_key(header::CONTENT_ENCODING) {
         let problem = "compressed content; expected text as it is";
         return Err(SourceError::Protocol(problem.to_owned()));

@@ -3,10 +3,7 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use gatemeter_core::catalog::{Page, Unit};
 
 use super::*;
-use crate::{
-    decode::decode,
-    families::{LabelSet, Reading},
-};
+use crate::families::{LabelSet, Reading};
 
 /// The guide's example of a `/metrics` endpoint, to the byte.
 const GUIDE: &str = r#"# HELP http_requests_total Total number of HTTP requests processed
@@ -58,7 +55,7 @@ http.api.downstream_rq_active: 42
 ";
 
 fn reading() -> Reading {
-    Reading::new(decode(STATS.as_bytes()), &BTreeMap::new())
+    Reading::of(STATS.as_bytes(), &BTreeMap::new())
 }
 
 fn service_page(format: Format) -> String {

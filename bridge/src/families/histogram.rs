@@ -7,165 +7,162 @@
 //! the next greater bound: its observations were at or below that one too.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use gatemeter_core::buckets::GUIDE_BOUNDS;
 
-use super::{Histogram, Point, Series, labels};
-use crate::decode::{Bound, Sample};
+use super::{
+    Histogram, LabelSet,
+    layout::{Layout, Row, Source, compare},
+};
+use crate::decode::{
+    line::Bound,
+    stats::{Entry, Stats},
+};
 
-/// The bins of one histogram metric, of all services.
-pub(super) struct Bins<'a> {
-    /// Sorted by labels.
-    bins: Vec<Bin<'a>>,
-    /// Nanoseconds by the labels of the series, the service first.
-    sums: BTreeMap<Vec<Cow<'a, str>>, u64>,
-}
-
-struct Bin<'a> {
-    /// All labels of the stat but `le`, the service first.
-    labels: Vec<Cow<'a, str>>,
-    le: Bound,
-    count: u64,
-}
-
-/// A stat of a histogram: a bin, or where it has no bound the sum.
-pub(super) struct Part<'a> {
-    /// All labels of the stat but `le`, the service first.
-    pub(super) labels: Vec<Cow<'a, str>>,
-    pub(super) bound: Option<Bound>,
-    pub(super) value: u64,
-}
-
-impl<'a> From<Sample<'a>> for Part<'a> {
-    fn from(sample: Sample<'a>) -> Self {
-        Self {
-            labels: sample.values,
-            bound: sample.bound,
-            value: sample.value,
-        }
-    }
+/// The stats of one histogram metric, of all services.
+pub(super) struct Bins {
+    /// Sorted by service and labels.
+    bins: Vec<u32>,
+    /// Of nanoseconds; sorted by service and labels.
+    sums: Vec<u32>,
 }
 
 /// The bounds that are in use, by service and metric.
 pub(super) type InUse = BTreeMap<(String, String), BTreeSet<u64>>;
 
-impl<'a> Bins<'a> {
+impl Bins {
     /// Sorts the stats of one histogram metric into bins and sums.
-    pub(super) fn new(parts: impl IntoIterator<Item = Part<'a>>) -> Self {
-        let mut bins = Vec::new();
-        let mut sums = BTreeMap::new();
-        for part in parts {
-            match part.bound {
-                Some(le) => bins.push(Bin {
-                    labels: part.labels,
-                    le,
-                    count: part.value,
-                }),
-                None => {
-                    sums.insert(part.labels, part.value);
-                }
-            }
+    pub(super) fn new(stats: &Stats, entries: Vec<u32>) -> Self {
+        let entry = |at: u32| stats.entries().get(at as usize);
+        let (bins, sums) = entries
+            .into_iter()
+            .partition(|&at| entry(at).is_some_and(Entry::is_binned));
+        let mut both = Self { bins, sums };
+        for entries in [&mut both.bins, &mut both.sums] {
+            // Envoy prints sorted, so that this is little more than one pass.
+            entries.sort_by(|&a, &b| match (entry(a), entry(b)) {
+                (Some(a), Some(b)) => compare(a, b, usize::MAX),
+                _ => a.cmp(&b),
+            });
         }
-        // Envoy prints sorted, so that this is one pass.
-        bins.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Self { bins, sums }
+        both
     }
 
-    /// All observations of each label set, the service's name first.
-    pub(super) fn totals(&self) -> impl Iterator<Item = (&[Cow<'a, str>], u128)> {
-        self.bins
-            .chunk_by(|a, b| a.labels == b.labels)
-            .filter_map(|bins| Some((bins.first()?.labels.as_slice(), count(bins))))
+    pub(super) const fn len(&self) -> usize {
+        self.bins.len()
     }
 
     /// The histograms of a metric with these labels: one for each set of their
     /// values, whatever further labels the bins have.
     pub(super) fn histograms(
         &self,
+        layout: &mut Layout,
+        stats: &mut Stats,
         metric: &str,
         names: &[&'static str],
-        services: &BTreeSet<Arc<str>>,
         in_use: &InUse,
-    ) -> Vec<Series> {
-        let key = |bin: &Bin<'a>| -> usize { bin.labels.len().min(1 + names.len()) };
-        let mut fallback = BTreeMap::new();
-        self.bins
-            .chunk_by(|a, b| a.labels[..key(a)] == b.labels[..key(b)])
-            .filter_map(|bins| {
-                let first = bins.first()?;
-                let key = &first.labels[..key(first)];
-                let (name, values) = key.split_first()?;
-                let place = (name.to_string(), metric.to_owned());
-                let bounds = in_use.get(&place).unwrap_or_else(|| {
-                    fallback
-                        .entry(name)
-                        .or_insert_with(|| self.bounds_seen(name))
-                });
-                Some(Series {
-                    service: Some(Arc::clone(services.get(name.as_ref())?)),
-                    labels: labels(names, values),
-                    point: Point::Histogram(Histogram {
-                        buckets: cumulative(bins, bounds),
-                        count: count(bins),
-                        sum_nanoseconds: self.sums.get(key).copied().unwrap_or(0).into(),
-                    }),
-                })
-            })
-            .collect()
+    ) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut sums = self.sums.as_slice();
+        // Of the service that was last; the bins are sorted by service.
+        let mut bounds: Option<(Arc<str>, usize)> = None;
+        let mut rest = self.bins.as_slice();
+        while let Some(first) = rest.first().and_then(|&at| entry(stats, at)) {
+            let is_same = |at: &&u32| {
+                let other = entry(stats, **at);
+                other.is_some_and(|other| compare(first, other, names.len()).is_eq())
+            };
+            let (bins, others) = rest.split_at(rest.iter().take_while(is_same).count());
+            rest = others;
+            let is_before = |at: &&u32| {
+                let other = entry(stats, **at);
+                other.is_some_and(|other| compare(other, first, names.len()).is_lt())
+            };
+            sums = sums.split_at(sums.iter().take_while(is_before).count()).1;
+            let own_sums = sums.split_at(sums.iter().take_while(is_same).count()).0;
+            let start = layout.members.len();
+            layout.members.extend_from_slice(bins);
+            let end_of_bins = layout.members.len();
+            layout.members.extend_from_slice(own_sums);
+            let service = Arc::clone(&first.service);
+            let labels = first.labels.iter().take(names.len());
+            let labels = names.iter().copied().zip(labels.map(|(_, value)| value));
+            let labels = LabelSet::new(labels);
+            let place = match &bounds {
+                Some((of, place)) if *of == service => *place,
+                _ => {
+                    let key = (service.to_string(), metric.to_owned());
+                    let known = in_use.get(&key).cloned();
+                    let known = known.unwrap_or_else(|| self.bounds_seen(stats, &service));
+                    layout.bounds.push(known.into_iter().collect());
+                    layout.bounds.len() - 1
+                }
+            };
+            bounds = Some((Arc::clone(&service), place));
+            rows.push(Row {
+                service,
+                labels: stats.label_set(labels),
+                source: Source::Histogram {
+                    bins: start..end_of_bins,
+                    sums: end_of_bins..layout.members.len(),
+                    bounds: place,
+                },
+                moves_with: start..layout.members.len(),
+            });
+        }
+        rows
     }
 
     /// What to show for a service that does not say which bounds it uses.
-    fn bounds_seen(&self, service: &str) -> BTreeSet<u64> {
-        let seen = self
-            .bins
-            .iter()
-            .filter(|bin| bin.labels.first().is_some_and(|s| s == service));
-        seen.filter_map(|bin| match bin.le {
-            Bound::Nanoseconds(nanos) => Some(nanos),
-            Bound::Infinity => None,
-        })
-        .chain(GUIDE_BOUNDS)
-        .collect()
+    fn bounds_seen(&self, stats: &Stats, service: &str) -> BTreeSet<u64> {
+        let entries = self.bins.iter().filter_map(|&at| entry(stats, at));
+        entries
+            .filter(|entry| *entry.service == *service)
+            .flat_map(|entry| &entry.bins)
+            .filter_map(|&bin| match stats.bound(bin) {
+                Bound::Nanoseconds(nanos) => Some(nanos),
+                Bound::Infinity => None,
+            })
+            .chain(GUIDE_BOUNDS)
+            .collect()
     }
 }
 
-/// The bounds that each service's filter was configured with last, from the
-/// gauges that say so; a metric whose gauges are all 0 is left out.
-pub(super) fn bounds_in_use(gauges: &[Sample<'_>]) -> InUse {
-    let mut bounds = InUse::new();
-    for gauge in gauges.iter().filter(|gauge| gauge.value > 0) {
-        if let (Some(Bound::Nanoseconds(nanos)), [service, metric]) =
-            (gauge.bound, gauge.values.as_slice())
-        {
-            let place = (service.to_string(), metric.to_string());
-            bounds.entry(place).or_default().insert(nanos);
-        }
-    }
-    bounds
-}
-
-fn count(bins: &[Bin<'_>]) -> u128 {
-    bins.iter().map(|bin| u128::from(bin.count)).sum()
-}
-
-fn cumulative(bins: &[Bin<'_>], bounds: &BTreeSet<u64>) -> Vec<(u64, u128)> {
-    let mut buckets: Vec<(u64, u128)> = bounds.iter().map(|&bound| (bound, 0)).collect();
-    for bin in bins {
-        if let Bound::Nanoseconds(le) = bin.le {
-            let at = buckets.partition_point(|&(bound, _)| bound < le);
-            if let Some((_, count)) = buckets.get_mut(at) {
-                *count += u128::from(bin.count);
+impl Histogram {
+    /// The histogram of these bins and sums.
+    pub(super) fn of<'s>(
+        stats: &Stats,
+        bins: impl Iterator<Item = &'s Entry>,
+        sums: impl Iterator<Item = &'s Entry>,
+        bounds: &[u64],
+    ) -> Self {
+        let mut buckets: Vec<(u64, u128)> = bounds.iter().map(|&bound| (bound, 0)).collect();
+        let mut count = 0;
+        for &bin in bins.flat_map(|entry| &entry.bins) {
+            count += u128::from(bin.count);
+            if let Bound::Nanoseconds(le) = stats.bound(bin) {
+                let at = buckets.partition_point(|&(bound, _)| bound < le);
+                if let Some((_, count)) = buckets.get_mut(at) {
+                    *count += u128::from(bin.count);
+                }
             }
         }
+        let mut below = 0;
+        for (_, count) in &mut buckets {
+            below += *count;
+            *count = below;
+        }
+        Self {
+            buckets,
+            count,
+            sum_nanoseconds: sums.map(|entry| u128::from(entry.value)).sum(),
+        }
     }
-    let mut below = 0;
-    for (_, count) in &mut buckets {
-        below += *count;
-        *count = below;
-    }
-    buckets
+}
+
+fn entry(stats: &Stats, at: u32) -> Option<&Entry> {
+    stats.entries().get(at as usize)
 }

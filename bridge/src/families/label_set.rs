@@ -8,7 +8,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 /// Labels without `service` and `le`, in the order in which they are shown.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct LabelSet {
     pairs: Box<[(Cow<'static, str>, Box<str>)]>,
     text: Box<str>,

@@ -4,165 +4,162 @@
 //! with that are stats ours that the catalogue does not know. Services may name
 //! the same metric: it is one family where type and labels are the same. Where
 //! they are not, the service that comes first by name has it, and the stats of
-//! the others are dropped and counted.
+//! the others are dropped and counted. A name that the pages already have, or
+//! that no page could show, is nobody's.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use gatemeter_core::catalog::{Kind, Page, Unit};
+use gatemeter_core::catalog::{self, Kind, Page, Unit};
 
 use super::{
-    Family, LabelSet, Series,
-    histogram::{Bins, InUse, Part},
+    Family,
+    histogram::{Bins, InUse},
+    layout::{Layout, Source, compare},
 };
-use crate::decode::{DropReason, Sample, UnlistedSample};
+use crate::decode::stats::{Entry, Stats};
 
 /// What a service says of a metric.
-struct Named<'n> {
-    service: &'n Arc<str>,
+struct Named {
+    service: Arc<str>,
     kind: Kind,
-    help: &'n str,
+    help: String,
 }
 
-/// Where the stats of a metric go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Number,
-    Bin,
-    Sum,
-}
-
-/// The families that the gauges `named` tell of, by name.
-pub(super) fn families(
-    named: &[Sample<'_>],
-    unlisted: Vec<UnlistedSample<'_>>,
-    services: &BTreeSet<Arc<str>>,
+/// Adds the families that the gauges `named` tell of, by name.
+pub(super) fn add_families(
+    layout: &mut Layout,
+    stats: &mut Stats,
+    named: &[u32],
+    unlisted: BTreeMap<Arc<str>, Vec<u32>>,
     in_use: &InUse,
-    dropped: &mut BTreeMap<DropReason, u64>,
-) -> Vec<Family> {
-    let mut by_name: BTreeMap<&str, Vec<Named<'_>>> = BTreeMap::new();
-    for sample in named.iter().filter(|sample| sample.value > 0) {
-        if let [service, metric, kind, help] = sample.values.as_slice()
-            && let (Some(service), Some(kind)) = (services.get(service.as_ref()), kind_of(kind))
+) {
+    let mut by_name: BTreeMap<String, Vec<Named>> = BTreeMap::new();
+    let gauges = named.iter();
+    for gauge in gauges.filter_map(|&at| stats.entries().get(at as usize)) {
+        let mut values = gauge.labels.values();
+        if let (Some(metric), Some(kind), Some(help)) = (
+            values.next(),
+            values.next().and_then(kind_of),
+            values.next(),
+        ) && gauge.value > 0
+            && is_free(metric)
         {
-            by_name.entry(metric).or_default().push(Named {
-                service,
+            by_name.entry(metric.to_owned()).or_default().push(Named {
+                service: Arc::clone(&gauge.service),
                 kind,
-                help,
+                help: help.to_owned(),
             });
         }
     }
-    let mut stats: BTreeMap<&str, Vec<UnlistedSample<'_>>> = BTreeMap::new();
-    for sample in unlisted {
-        stats.entry(sample.stat).or_default().push(sample);
-    }
-    by_name
-        .into_iter()
-        .filter_map(|(name, mut named)| {
-            named.sort_by(|a, b| a.service.cmp(b.service));
-            let first = named.first()?;
-            let samples = stats_of(name, first.kind)
-                .into_iter()
-                .flat_map(|(stat, role)| {
-                    let samples = stats.remove(stat.as_str()).unwrap_or_default();
-                    samples.into_iter().map(move |sample| (role, sample))
-                });
-            let (mut fitting, others): (Vec<_>, Vec<_>) = samples
-                .filter(|(_, sample)| named.iter().any(|n| *n.service.as_ref() == *sample.service))
-                .partition(|(_, sample)| {
-                    let own = named
-                        .iter()
-                        .find(|n| *n.service.as_ref() == *sample.service);
-                    own.is_some_and(|own| own.kind == first.kind)
-                });
-            let mut conflicts = others.len();
-            let mut family = Family {
-                name: Cow::Owned(name.to_owned()),
-                help: Cow::Owned(first.help.to_owned()),
-                kind: first.kind.into(),
-                unit: unit(name),
-                page: Page::Service,
-                is_usual: false,
-                series: Vec::new(),
-            };
-            if first.kind == Kind::Histogram {
-                let parts = fitting.into_iter().map(|(role, sample)| Part {
-                    labels: vec![sample.service],
-                    bound: sample.bound.filter(|_| role == Role::Bin),
-                    value: sample.value,
-                });
-                family.series = Bins::new(parts).histograms(name, &[], services, in_use);
-            } else {
-                if first.kind == Kind::Gauge {
-                    // Envoy wraps what is below zero.
-                    let before = fitting.len();
-                    fitting.retain(|(_, sample)| sample.value <= i64::MAX.unsigned_abs());
-                    count(dropped, DropReason::NegativeGauge, before - fitting.len());
+    let mut unlisted = unlisted;
+    for (name, mut named) in by_name {
+        named.sort_by(|a, b| {
+            let key = |named: &Named| (named.kind.as_str(), named.help.clone());
+            a.service.cmp(&b.service).then_with(|| key(a).cmp(&key(b)))
+        });
+        let Some(first) = named.first() else {
+            continue;
+        };
+        let kind = first.kind;
+        let family = Family {
+            name: Cow::Owned(name.clone()),
+            help: Cow::Owned(first.help.clone()),
+            kind: kind.into(),
+            unit: unit(&name),
+            page: Page::Service,
+            is_usual: false,
+            series: Vec::new(),
+        };
+        let mut fitting = Vec::new();
+        for (stat, is_binned) in stats_of(&name, kind) {
+            for at in unlisted.remove(stat.as_str()).unwrap_or_default() {
+                let Some(entry) = stats.entries().get(at as usize) else {
+                    continue;
+                };
+                let own = named.iter().find(|named| named.service == entry.service);
+                match own {
+                    None => {}
+                    Some(own) if own.kind == kind && entry.is_binned() == is_binned => {
+                        fitting.push(at);
+                    }
+                    Some(_) => layout.conflicts += count(entry),
                 }
-                family.series = numbers(fitting, services, &mut conflicts);
             }
-            family.sort();
-            count(dropped, DropReason::Conflict, conflicts);
-            Some(family)
-        })
-        .collect()
-}
-
-fn count(dropped: &mut BTreeMap<DropReason, u64>, reason: DropReason, stats: usize) {
-    if let Some(stats) = u64::try_from(stats).ok().filter(|stats| *stats > 0) {
-        *dropped.entry(reason).or_default() += stats;
+        }
+        let rows = if kind == Kind::Histogram {
+            Bins::new(stats, fitting).histograms(layout, stats, &name, &[], in_use)
+        } else {
+            numbers(layout, stats, fitting, kind)
+        };
+        layout.push(family, rows);
     }
 }
 
 /// One series a stat; those whose labels differ from the first one's are
 /// conflicts.
 fn numbers(
-    samples: Vec<(Role, UnlistedSample<'_>)>,
-    services: &BTreeSet<Arc<str>>,
-    conflicts: &mut usize,
-) -> Vec<Series> {
-    let mut samples = samples;
-    samples.sort_by(|(_, a), (_, b)| a.service.cmp(&b.service));
-    let names = |sample: &UnlistedSample<'_>| -> Vec<String> {
-        sample
-            .labels
-            .iter()
-            .map(|(name, _)| (*name).to_owned())
-            .collect()
+    layout: &mut Layout,
+    stats: &Stats,
+    mut entries: Vec<u32>,
+    kind: Kind,
+) -> Vec<super::layout::Row> {
+    let entry = |at: u32| stats.entries().get(at as usize);
+    let names = |entry: &Entry| -> Vec<String> {
+        let names = entry.labels.iter().map(|(name, _)| name.to_owned());
+        names.collect()
     };
-    let first = samples.first().map(|(_, sample)| names(sample));
-    let mut series = Vec::new();
-    for (_, sample) in samples {
-        if Some(names(&sample)) != first || sample.bound.is_some() {
-            *conflicts += 1;
-            continue;
-        }
-        let Some(service) = services.get(sample.service.as_ref()) else {
+    entries.sort_by(|&a, &b| match (entry(a), entry(b)) {
+        (Some(a), Some(b)) => a
+            .service
+            .cmp(&b.service)
+            .then_with(|| names(a).cmp(&names(b)))
+            .then_with(|| compare(a, b, usize::MAX)),
+        _ => a.cmp(&b),
+    });
+    let first = entries.first().and_then(|&at| entry(at)).map(names);
+    let mut rows = Vec::new();
+    for at in entries {
+        let Some(entry) = entry(at) else {
             continue;
         };
-        let labels = sample.labels.into_iter();
-        let labels = labels.map(|(name, value)| (name.to_owned(), value.into_owned()));
-        let labels = LabelSet::shared(labels);
-        series.push(Series::number(service, labels, sample.value.into()));
+        if Some(names(entry)) != first {
+            layout.conflicts += count(entry);
+            continue;
+        }
+        let (source, is_counter) = match kind {
+            Kind::Gauge => (Source::Gauge(at), false),
+            _ => (Source::Number(at), true),
+        };
+        rows.extend(layout.row(stats, at, source, is_counter));
     }
-    series
+    rows
 }
 
-/// Names of the stats behind a metric.
-fn stats_of(name: &str, kind: Kind) -> Vec<(String, Role)> {
+fn count(entry: &Entry) -> u64 {
+    u64::try_from(entry.stats()).unwrap_or(u64::MAX)
+}
+
+/// Names of the stats behind a metric, and whether they are bins.
+fn stats_of(name: &str, kind: Kind) -> Vec<(String, bool)> {
     match kind {
-        Kind::Counter | Kind::Gauge => vec![(name.to_owned(), Role::Number)],
+        Kind::Counter | Kind::Gauge => vec![(name.to_owned(), false)],
         Kind::Histogram => {
             let base = name.strip_suffix("_seconds").unwrap_or(name);
             vec![
-                (format!("{name}_bin"), Role::Bin),
-                (format!("{base}_nanoseconds_sum"), Role::Sum),
+                (format!("{name}_bin"), true),
+                (format!("{base}_nanoseconds_sum"), false),
             ]
         }
     }
+}
+
+/// Whether a page can show a metric of this name, and has none yet.
+fn is_free(name: &str) -> bool {
+    let starts = |c: u8| c.is_ascii_alphabetic() || c == b'_';
+    name.bytes().next().is_some_and(starts)
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
+        && !name.starts_with("gatemeter_")
+        && catalog::metric(name).is_none()
 }
 
 fn kind_of(word: &str) -> Option<Kind> {

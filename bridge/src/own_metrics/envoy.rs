@@ -185,10 +185,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::decode::decode;
 
     fn reading(uptime_seconds: Option<u64>, stats: &str) -> Reading {
-        let mut reading = Reading::new(decode(stats.as_bytes()), &BTreeMap::new());
+        let mut reading = Reading::of(stats.as_bytes(), &BTreeMap::new());
         reading.envoy.uptime_seconds = uptime_seconds;
         reading
     }

@@ -18,14 +18,14 @@ fn owner() -> Owner {
 }
 
 fn read() -> Outcome {
-    let health = Health::default().observe(&Reading::default(), std::time::Instant::now());
+    let health = Health::default().observe(&Reading::empty(), std::time::Instant::now());
     let facts = Facts {
         answer_bytes: 7,
         health: health.families,
         ..Facts::default()
     };
     Outcome {
-        reading: Ok(Arc::default()),
+        reading: Ok(Arc::new(Reading::empty())),
         took: Duration::from_millis(3),
         facts: Some(Arc::new(facts)),
     }

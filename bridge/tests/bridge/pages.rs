@@ -77,7 +77,7 @@ async fn asks_envoy_for_text_whatever_the_caller_accepts() {
         panic!("{:?}", admin.requests())
     };
     assert!(
-        request.starts_with("GET /stats?filter=%5Ewasmcustom"),
+        request.starts_with("GET /stats?filter=%5E%28wasmcustom"),
         "{request}"
     );
     assert!(!request.contains("usedonly"), "{request}");

@@ -1,6 +1,5 @@
 use super::*;
 use crate::{
-    decode::decode,
     exposition::{self, Part, Scope},
     families::Reading,
     sources::page::{self, Owner},
@@ -15,7 +14,7 @@ fn source(service: &str, format: Format, text: &str) -> SourcePage {
 }
 
 fn envoy(stats: &str) -> Reading {
-    Reading::new(decode(stats.as_bytes()), &BTreeMap::new())
+    Reading::of(stats.as_bytes(), &BTreeMap::new())
 }
 
 /// The samples of a page, and what each source lost.
