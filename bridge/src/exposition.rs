@@ -90,7 +90,10 @@ impl<'a> Part<'a> {
 /// series twice; text and unit are those of the first.
 pub fn page(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> String {
     let mut page = Page {
-        text: String::with_capacity(16 * 1024),
+        text: String::with_capacity(likely_length(parts, scope)),
+        head: String::new(),
+        les: Vec::new(),
+        digits: itoa::Buffer::new(),
         scope,
         format,
     };
@@ -118,8 +121,39 @@ pub fn page(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> String {
 
 struct Page<'a> {
     text: String,
+    /// `{` and the labels of a series, without the end; empty without labels.
+    head: String,
+    /// The bounds of the last histogram, and the label as it ends a line's head.
+    les: Vec<(u64, String)>,
+    digits: itoa::Buffer,
     scope: Scope<'a>,
     format: Format,
+}
+
+/// About as many bytes as the page will have, rather more than less.
+fn likely_length(parts: &[Part<'_>], scope: Scope<'_>) -> usize {
+    const NUMBER: usize = 10;
+    // `_bucket`, `service=""` and `le="0.005"`, with braces.
+    const SUFFIX: usize = 34;
+    const HEADER: usize = 256;
+    let mut length = 0;
+    for part in parts {
+        for family in part.families.iter().filter(|family| scope.has(family)) {
+            length += HEADER;
+            for series in family.series.iter().filter(|series| scope.shows(series)) {
+                let service = series.service.as_deref().map_or(0, str::len);
+                let labels = part.labels.len() + service + series.labels.text().len();
+                let line = family.name.len() + labels + NUMBER;
+                let lines = match &series.point {
+                    Point::Number(_) => 1,
+                    Point::Histogram(histogram) => histogram.buckets.len() + 3,
+                    Point::Lines(lines) => lines.len(),
+                };
+                length += lines * (line + SUFFIX);
+            }
+        }
+    }
+    length
 }
 
 impl Page<'_> {
@@ -160,13 +194,14 @@ impl Page<'_> {
         }
         for (labels, family) in same {
             for series in family.series.iter().filter(|series| scope.shows(series)) {
-                let labels = self.labels(labels, series);
+                self.begin_series(labels, series);
                 match &series.point {
                     Point::Number(number) => {
-                        self.sample(&family.name, "", &labels, "", *number);
+                        self.begin_sample(&family.name, "");
+                        self.number(*number);
                     }
-                    Point::Histogram(histogram) => self.histogram(&family.name, &labels, histogram),
-                    Point::Lines(lines) => self.lines(family, &labels, lines),
+                    Point::Histogram(histogram) => self.histogram(&family.name, histogram),
+                    Point::Lines(lines) => self.lines(family, lines),
                 }
             }
         }
@@ -174,7 +209,7 @@ impl Page<'_> {
 
     /// Samples as they are spelled. When a series was created only OpenMetrics
     /// has a name for, without `_total`.
-    fn lines(&mut self, family: &Family, labels: &str, lines: &[Line]) {
+    fn lines(&mut self, family: &Family, lines: &[Line]) {
         for line in lines {
             let name = match (&*line.suffix, self.format) {
                 ("_created", Format::Text) => continue,
@@ -186,62 +221,105 @@ impl Page<'_> {
             };
             self.text.push_str(name);
             self.text.push_str(&line.suffix);
-            match (labels, &*line.labels) {
-                ("", "") => {}
-                (labels, "") | ("", labels) => self.line_part(format_args!("{{{labels}}}")),
-                (labels, more) => self.line_part(format_args!("{{{labels},{more}}}")),
+            self.text.push_str(&self.head);
+            if !line.labels.is_empty() {
+                let before = if self.head.is_empty() { "{" } else { "," };
+                self.text.push_str(before);
+                self.text.push_str(&line.labels);
             }
-            self.line(format_args!(" {}", line.value));
+            let has_labels = !(self.head.is_empty() && line.labels.is_empty());
+            self.text.push_str(if has_labels { "} " } else { " " });
+            self.text.push_str(&line.value);
+            self.text.push('\n');
         }
     }
 
-    fn histogram(&mut self, name: &str, labels: &str, histogram: &Histogram) {
-        for &(bound, count) in &histogram.buckets {
-            let le = spell_seconds(bound.into());
-            self.sample(name, "_bucket", labels, &le, Number::Whole(count));
+    fn histogram(&mut self, name: &str, histogram: &Histogram) {
+        for (at, &(bound, count)) in histogram.buckets.iter().enumerate() {
+            self.begin_bucket(name);
+            self.le(at, bound);
+            self.whole(count);
         }
-        let count = Number::Whole(histogram.count);
-        self.sample(name, "_bucket", labels, INFINITY, count);
+        self.begin_bucket(name);
+        self.line_part(format_args!("{LE}=\"{INFINITY}\"}} "));
+        self.whole(histogram.count);
+        self.begin_sample(name, "_sum");
+        self.text
+            .push_str(&spell_seconds(histogram.sum_nanoseconds));
+        self.text.push('\n');
+        self.begin_sample(name, "_count");
+        self.whole(histogram.count);
+    }
+
+    /// All of a line that stands before the label `le`.
+    fn begin_bucket(&mut self, name: &str) {
         self.text.push_str(name);
-        self.text.push_str("_sum");
-        if !labels.is_empty() {
-            self.line_part(format_args!("{{{labels}}}"));
-        }
-        let sum = spell_seconds(histogram.sum_nanoseconds);
-        self.line(format_args!(" {sum}"));
-        self.sample(name, "_count", labels, "", count);
+        self.text.push_str("_bucket");
+        self.text.push_str(&self.head);
+        self.text.push(if self.head.is_empty() { '{' } else { ',' });
     }
 
-    fn sample(&mut self, name: &str, suffix: &str, labels: &str, le: &str, value: Number) {
+    /// The label `le`; histograms have the same bounds as a rule.
+    fn le(&mut self, at: usize, bound: u64) {
+        self.les.truncate(match self.les.get(at) {
+            Some((known, _)) if *known == bound => self.les.len(),
+            _ => at,
+        });
+        if self.les.len() == at {
+            let text = format!("{LE}=\"{}\"}} ", spell_seconds(bound.into()));
+            self.les.push((bound, text));
+        }
+        if let Some((_, text)) = self.les.get(at) {
+            self.text.push_str(text);
+        }
+    }
+
+    /// All of a line that stands before the number, without labels of its own.
+    fn begin_sample(&mut self, name: &str, suffix: &str) {
         self.text.push_str(name);
         self.text.push_str(suffix);
-        let comma = if labels.is_empty() { "" } else { "," };
-        match (labels, le) {
-            ("", "") => {}
-            (labels, "") => self.line_part(format_args!("{{{labels}}}")),
-            (labels, le) => self.line_part(format_args!("{{{labels}{comma}{LE}=\"{le}\"}}")),
-        }
+        self.text.push_str(&self.head);
+        self.text
+            .push_str(if self.head.is_empty() { " " } else { "} " });
+    }
+
+    fn number(&mut self, value: Number) {
         match value {
-            Number::Whole(value) => self.line(format_args!(" {value}")),
-            Number::Real(value) if value.is_nan() => self.line(format_args!(" NaN")),
-            Number::Real(value) if value == f64::INFINITY => self.line(format_args!(" +Inf")),
-            Number::Real(value) if value == f64::NEG_INFINITY => self.line(format_args!(" -Inf")),
-            Number::Real(value) => self.line(format_args!(" {value}")),
+            Number::Whole(value) => self.whole(value),
+            Number::Real(value) if value.is_nan() => self.text.push_str("NaN\n"),
+            Number::Real(value) if value == f64::INFINITY => self.text.push_str("+Inf\n"),
+            Number::Real(value) if value == f64::NEG_INFINITY => self.text.push_str("-Inf\n"),
+            Number::Real(value) => self.line(format_args!("{value}")),
         }
     }
 
-    /// `a="b",c="d"`, escaped; made once for all lines of a series.
-    fn labels(&self, before: &str, series: &Series) -> String {
-        let mut text = String::with_capacity(64);
-        text.push_str(before);
-        if let (Scope::All, Some(service)) = (self.scope, &series.service) {
-            push_label(&mut text, SERVICE, service);
+    fn whole(&mut self, value: u128) {
+        let digits = match u64::try_from(value) {
+            Ok(value) => self.digits.format(value),
+            Err(_) => self.digits.format(value),
+        };
+        self.text.push_str(digits);
+        self.text.push('\n');
+    }
+
+    /// The labels of a series, made once for all of its lines.
+    fn begin_series(&mut self, before: &str, series: &Series) {
+        let service = match self.scope {
+            Scope::All => series.service.as_deref(),
+            Scope::Service(_) => None,
+        };
+        self.head.clear();
+        self.head.push_str(before);
+        if let Some(service) = service {
+            push_label(&mut self.head, SERVICE, service);
         }
-        if !text.is_empty() && !series.labels.is_empty() {
-            text.push(',');
+        if !self.head.is_empty() && !series.labels.is_empty() {
+            self.head.push(',');
         }
-        text.push_str(series.labels.text());
-        text
+        self.head.push_str(series.labels.text());
+        if !self.head.is_empty() {
+            self.head.insert(0, '{');
+        }
     }
 
     fn line(&mut self, text: std::fmt::Arguments<'_>) {

@@ -5,12 +5,12 @@
 //! # Layout
 //! In the order of the data path:
 //! - [`admin`]: one whole answer of Envoy's admin interface, or why not
-//! - [`decode`]: lines of `/stats` to samples
-//! - [`families`]: samples to metric families
+//! - [`decode`]: lines of `/stats` to numbers
+//! - [`families`]: numbers to metric families
 //! - [`scrape`]: one read at a time for all callers
 //! - [`own_scrapes`], [`own_metrics`]: what the bridge knows of itself
 //! - [`pages`]: which families stand on which page
-//! - [`exposition`]: families to text
+//! - [`exposition`]: families to text; [`rendered`]: once for all callers
 //! - [`live`]: the last 15 minutes, and the page that shows them
 //! - [`negotiate`], [`server`]: HTTP
 //! - [`app`]: wiring; [`config`], [`cli`]: settings
@@ -38,6 +38,7 @@ pub mod negotiate;
 pub mod own_metrics;
 pub mod own_scrapes;
 pub mod pages;
+pub mod rendered;
 pub mod scrape;
 pub mod server;
 mod single_flight;

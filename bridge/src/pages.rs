@@ -35,6 +35,7 @@ use crate::{
     live::{Live, Seen},
     own_metrics::{self, OwnMetrics, envoy::EnvoyMetrics, source::SourceMetrics},
     own_scrapes::OwnScrapes,
+    rendered::{Kind, Name, Page, Rendered},
     scrape::{self, Scraper},
     sources::{
         self, Source,
@@ -148,9 +149,9 @@ impl Pages {
     }
 
     /// All services, and what concerns the operator.
-    pub async fn all(&self, deadline: Instant, format: Format) -> String {
+    pub async fn all(&self, deadline: Instant, format: Format) -> Page {
         let read = self.read_usual(|_| true, deadline).await;
-        self.operators_page(read, true, format).await
+        self.operators_page(read, Kind::All, format).await
     }
 
     /// The same of the Envoy of this name alone.
@@ -162,13 +163,13 @@ impl Pages {
         name: &str,
         deadline: Instant,
         format: Format,
-    ) -> Result<String, NoPage> {
+    ) -> Result<Page, NoPage> {
         let is_meant = |envoy: &Envoy| envoy.name.as_deref() == Some(name);
         if !self.0.envoys.iter().any(is_meant) {
             return Err(NoPage::UnknownTarget);
         }
         let read = self.read(is_meant, |_| false, deadline).await;
-        Ok(self.operators_page(read, false, format).await)
+        Ok(self.operators_page(read, Kind::Target, format).await)
     }
 
     /// What one service says, by way of Envoy and on its own page.
@@ -180,7 +181,7 @@ impl Pages {
         service: String,
         deadline: Instant,
         format: Format,
-    ) -> Result<String, NoPage> {
+    ) -> Result<Page, NoPage> {
         let is_its_own = |source: &ServiceSource| *source.service == *service;
         let read = self.read_usual(is_its_own, deadline).await;
         let mut readings = read.envoys.iter().map(|(_, outcome)| &outcome.reading);
@@ -200,11 +201,13 @@ impl Pages {
             });
         }
         let readers = Arc::clone(&self.0);
-        Ok(in_background(move || {
+        let (first, others) = read.rendered();
+        let kind = Kind::Service(service.clone());
+        let make = move || {
             let page = Speakers::new(&readers, &read, format);
             exposition::page(&page.parts(&[]), Scope::Service(&service), format)
-        })
-        .await)
+        };
+        Ok(first.page(&others, Name { kind, format }, make).await)
     }
 
     /// Whether an Envoy can be read now.
@@ -275,9 +278,11 @@ impl Pages {
         read
     }
 
-    async fn operators_page(&self, read: ReadAll, is_whole: bool, format: Format) -> String {
+    async fn operators_page(&self, read: ReadAll, kind: Kind, format: Format) -> Page {
         let readers = Arc::clone(&self.0);
-        in_background(move || {
+        let (first, others) = read.rendered();
+        let is_whole = kind == Kind::All;
+        let make = move || {
             let start = Instant::now();
             let speakers = Speakers::new(&readers, &read, format);
             let mut own = speakers.own(&read);
@@ -291,8 +296,8 @@ impl Pages {
                 readers.own_metrics.page_made(start.elapsed());
             }
             page
-        })
-        .await
+        };
+        first.page(&others, Name { kind, format }, make).await
     }
 }
 
@@ -319,6 +324,17 @@ struct ReadAll {
     envoys: Vec<(usize, scrape::Outcome)>,
     sources: Vec<(usize, sources::Outcome)>,
     sources_took: Duration,
+}
+
+impl ReadAll {
+    /// Where a page of these reads is kept for all who wait for it: with the first
+    /// of them, known by the others.
+    fn rendered(&self) -> (Arc<Rendered>, Vec<Arc<Rendered>>) {
+        let envoys = self.envoys.iter().map(|(_, outcome)| &outcome.rendered);
+        let sources = self.sources.iter().map(|(_, outcome)| &outcome.rendered);
+        let mut all = envoys.chain(sources).map(Arc::clone);
+        (all.next().unwrap_or_default(), all.collect())
+    }
 }
 
 /// Families of the bridge's own, with the labels of the Envoy that they are about.

@@ -20,6 +20,7 @@ use crate::{
     families::{Decoder, Family, Reading},
     own_metrics::envoy::{EnvoyMetrics, Health},
     own_scrapes::OwnScrapes,
+    rendered::Rendered,
     single_flight::{Failure, Read, SingleFlight},
 };
 
@@ -32,6 +33,8 @@ pub struct Outcome {
     pub took: Duration,
     /// What the bridge knows of the read, if it succeeded.
     pub facts: Option<Arc<Facts>>,
+    /// What was made of it for its callers.
+    pub rendered: Arc<Rendered>,
 }
 
 /// What the bridge knows of a read.
@@ -90,6 +93,7 @@ impl Scraper {
             reading,
             took: outcome.took,
             facts,
+            rendered: outcome.rendered,
         }
     }
 }
@@ -250,6 +254,7 @@ mod tests {
             reading: Err(ReadError::Timeout),
             took: Duration::ZERO,
             facts: None,
+            rendered: Arc::default(),
         };
         let families = metrics.families(&outcome, Format::Text);
         let errors = families

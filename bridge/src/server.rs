@@ -45,7 +45,8 @@ use crate::{
     exposition::Format,
     negotiate,
     own_scrapes::{OwnScrapes, SCRAPE_HEADER},
-    pages::{NoPage, Pages, in_background},
+    pages::{NoPage, Pages},
+    rendered::Page,
 };
 
 /// Prometheus says with this header how long it waits.
@@ -227,9 +228,9 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// However long a scraper is ready to wait.
 const LONGEST_READ: Duration = Duration::from_mins(2);
 
-async fn exposition(page: String, format: Format, headers: &HeaderMap) -> Response {
+async fn exposition(page: Page, format: Format, headers: &HeaderMap) -> Response {
     let coding = negotiate::coding(headers);
-    let body = in_background(move || negotiate::encode(coding, page.into())).await;
+    let body = page.coded(coding, negotiate::encode).await;
     let mut response = whole(StatusCode::OK, format.content_type(), body);
     let headers = response.headers_mut();
     headers.insert(

@@ -19,6 +19,8 @@ use tokio::{
     time::{sleep_until, timeout_at},
 };
 
+use crate::rendered::Rendered;
+
 /// What is read, and how.
 pub(crate) trait Read: Send + 'static {
     /// What a read gives; cheap to clone.
@@ -49,6 +51,18 @@ pub(crate) struct Outcome<V, E> {
     pub(crate) value: Result<V, E>,
     /// How long the read took.
     pub(crate) took: Duration,
+    /// What was made of it for its callers.
+    pub(crate) rendered: Arc<Rendered>,
+}
+
+impl<V, E> Outcome<V, E> {
+    fn new(value: Result<V, E>, took: Duration) -> Self {
+        Self {
+            value,
+            took,
+            rendered: Arc::default(),
+        }
+    }
 }
 
 /// Hands out reads; clones share them.
@@ -81,9 +95,9 @@ struct Ask<V, E> {
 }
 
 impl<V, E> Ask<V, E> {
-    fn answer(self, value: Result<V, E>, took: Duration) {
+    fn answer(self, outcome: Outcome<V, E>) {
         // A caller that has left needs no answer.
-        let _ = self.reply.send(Outcome { value, took });
+        let _ = self.reply.send(outcome);
     }
 }
 
@@ -122,10 +136,7 @@ impl<V: Clone + Send + 'static, E: Failure> SingleFlight<V, E> {
             Err(_) => E::BUSY,
         };
         (self.count)(&error);
-        Outcome {
-            value: Err(error),
-            took: start.elapsed(),
-        }
+        Outcome::new(Err(error), start.elapsed())
     }
 }
 
@@ -182,7 +193,7 @@ async fn answer<R: Read>(
                     count(&R::Error::TIMEOUT);
                     is_counted = true;
                 }
-                caller.answer(Err(R::Error::TIMEOUT), start.elapsed());
+                caller.answer(Outcome::new(Err(R::Error::TIMEOUT), start.elapsed()));
             }
         }
     };
@@ -192,8 +203,8 @@ async fn answer<R: Read>(
         count(error);
     }
     reader.note(value.as_ref().map(|_| ()));
-    let took = start.elapsed();
+    let outcome = Outcome::new(value, start.elapsed());
     for caller in callers {
-        caller.answer(value.clone(), took);
+        caller.answer(outcome.clone());
     }
 }

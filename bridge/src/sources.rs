@@ -33,6 +33,7 @@ use crate::{
     exposition::Format,
     negotiate,
     own_metrics::source::SourceMetrics,
+    rendered::Rendered,
     single_flight::{Failure, Read, SingleFlight},
 };
 
@@ -50,6 +51,8 @@ pub struct Outcome {
     pub page: Result<Arc<SourcePage>, SourceError>,
     /// How long the read took.
     pub took: Duration,
+    /// What was made of it for its callers.
+    pub rendered: Arc<Rendered>,
 }
 
 /// Why a service's page says nothing.
@@ -180,6 +183,7 @@ impl Source {
         Outcome {
             page: outcome.value,
             took: outcome.took,
+            rendered: outcome.rendered,
         }
     }
 }

@@ -28,6 +28,7 @@ fn read() -> Outcome {
         reading: Ok(Arc::new(Reading::empty())),
         took: Duration::from_millis(3),
         facts: Some(Arc::new(facts)),
+        rendered: Arc::default(),
     }
 }
 

@@ -75,6 +75,8 @@ impl Bridge {
     /// A bridge with this configuration file, on a free port.
     async fn start_from(yaml: &str) -> Self {
         let mut settings = Settings::from_yaml("bridge.yml", yaml);
+        // It reads Envoy by itself.
+        settings.set(Key::LiveEnabled, "false");
         settings.set(Key::WebListenAddress, "127.0.0.1:0");
         Self::of(settings.try_into().unwrap()).await
     }
