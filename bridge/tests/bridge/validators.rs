@@ -92,7 +92,13 @@ pub(crate) fn samples(parser: &str, input: &str) -> BTreeSet<String> {
 
 /// Without what changes from one read to the next.
 fn lasting(samples: BTreeSet<String>) -> BTreeSet<String> {
-    const OF_READS: [&str; 3] = ["gatemeter_scrape", "gatemeter_dropped", "process_"];
+    const OF_READS: [&str; 5] = [
+        "gatemeter_dropped",
+        "gatemeter_filter_heartbeat",
+        "gatemeter_page_series",
+        "gatemeter_scrape",
+        "process_",
+    ];
     let is_lasting = |sample: &String| !OF_READS.iter().any(|prefix| sample.starts_with(prefix));
     samples.into_iter().filter(is_lasting).collect()
 }
