@@ -33,10 +33,10 @@ use self::{
     reader::{Given, Reader},
 };
 
-mod error;
-mod node;
-mod reader;
-mod rules;
+pub(crate) mod error;
+pub(crate) mod node;
+pub(crate) mod reader;
+pub(crate) mod rules;
 mod settings;
 mod targets;
 
@@ -112,6 +112,48 @@ impl Config {
             .collect();
         keys.sort();
         keys
+    }
+}
+
+impl Config {
+    /// Whether what is read is read in the same way as with `other`; then only
+    /// what concerns the server can differ.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        let read = |config: &Self| Self {
+            listen_address: self.listen_address,
+            max_connections: self.max_connections,
+            drain_timeout: self.drain_timeout,
+            web_config_file: None,
+            lifecycle: self.lifecycle,
+            log_level: self.log_level,
+            log_format: self.log_format,
+            ..config.clone()
+        };
+        read(self) == read(other)
+    }
+
+    /// What differs from the configuration of a running process, `running`, and
+    /// cannot change without a restart.
+    pub fn fixed_but_changed(&self, running: &Self) -> Vec<ConfigError> {
+        let changed = [
+            ("log.format", self.log_format != running.log_format),
+            (
+                "web.listen_address",
+                self.listen_address != running.listen_address,
+            ),
+            (
+                "web.max_connections",
+                self.max_connections != running.max_connections,
+            ),
+        ];
+        let changed = changed.into_iter().filter(|(_, is_changed)| *is_changed);
+        changed
+            .map(|(key, _)| ConfigError {
+                place: Place::Setting("reload".to_owned()),
+                key: key.to_owned(),
+                problem: Problem::Fixed,
+            })
+            .collect()
     }
 }
 
@@ -205,4 +247,4 @@ pub(crate) fn beside(place: &Place, path: PathBuf) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

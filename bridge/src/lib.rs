@@ -13,7 +13,7 @@
 //! - [`exposition`]: families to text; [`rendered`]: once for all callers
 //! - [`live`]: the last 15 minutes, and the page that shows them
 //! - [`negotiate`], [`server`]: HTTP
-//! - [`app`]: wiring; [`config`], [`cli`]: settings
+//! - [`app`]: wiring; [`config`], [`web_file`], [`cli`]: settings
 //! - [`explain`]: what a plugin configuration does, without any Envoy
 //!
 //! # Invariants
@@ -43,3 +43,4 @@ pub mod scrape;
 pub mod server;
 mod single_flight;
 pub mod sources;
+pub mod web_file;

@@ -3,17 +3,19 @@
 //! Exit codes: 0 ended as asked, 64 wrong usage or configuration (`EX_USAGE`),
 //! 1 any other failure.
 
-use std::{fs, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use gatemeter_bridge::{
-    app,
+    app::{self, Source, StartError},
     cli::{Cli, Command},
     config::{Config, ConfigErrors, LogFormat, Settings},
     explain::{self, Budget, Request},
 };
 use gatemeter_core::plugin_config::PluginConfig;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::{level_filters::LevelFilter, warn};
+use tracing_subscriber::{Layer as _, Registry, layer::SubscriberExt as _, reload};
 
 const USAGE: u8 = 64;
 
@@ -30,25 +32,40 @@ fn main() -> ExitCode {
     if let Some(command) = &cli.command {
         return without_serving(command);
     }
-    let config = match configuration(&cli, settings) {
+    let source = Process {
+        file: cli.config_file,
+        settings,
+        log_level: None,
+    };
+    let config = match source.read() {
         Ok(config) => config,
-        Err(errors) => {
-            eprintln!("{errors}");
-            return ExitCode::from(USAGE);
-        }
+        Err(errors) => return wrong(&errors),
     };
     if cli.config_check {
-        println!("ok");
-        return ExitCode::SUCCESS;
+        return match app::web_file(&config) {
+            Ok(_) => {
+                println!("ok");
+                ExitCode::SUCCESS
+            }
+            Err(errors) => wrong(&errors),
+        };
     }
-    start_log(&config);
-    match run(config) {
+    let source = source.logging_as(&config);
+    match run(config, source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(StartError::WebFile(errors)) = error.downcast_ref() {
+                return wrong(errors);
+            }
             eprintln!("gatemeter-bridge: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn wrong(errors: &ConfigErrors) -> ExitCode {
+    eprintln!("{errors}");
+    ExitCode::from(USAGE)
 }
 
 fn without_serving(command: &Command) -> ExitCode {
@@ -102,27 +119,51 @@ fn without_serving(command: &Command) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn configuration(cli: &Cli, settings: Settings) -> Result<Config, ConfigErrors> {
-    let file = match &cli.config_file {
-        None => Settings::default(),
-        Some(path) => Settings::from_file(path),
-    };
-    file.overlaid_by(settings).try_into()
+/// The configuration of this process: its file, its environment, its flags.
+struct Process {
+    file: Option<PathBuf>,
+    settings: Settings,
+    log_level: Option<reload::Handle<LevelFilter, Registry>>,
 }
 
-fn start_log(config: &Config) {
-    let log = tracing_subscriber::fmt()
-        .with_max_level(config.log_level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false);
-    match config.log_format {
-        LogFormat::Json => log.json().flatten_event(true).init(),
-        LogFormat::Text => log.init(),
+impl Source for Process {
+    fn read(&self) -> Result<Config, ConfigErrors> {
+        let file = match &self.file {
+            None => Settings::default(),
+            Some(path) => Settings::from_file(path),
+        };
+        file.overlaid_by(self.settings.clone()).try_into()
+    }
+
+    fn applied(&self, config: &Config) {
+        let set = |handle: &reload::Handle<_, _>| handle.reload(config.log_level);
+        if let Some(Err(error)) = self.log_level.as_ref().map(set) {
+            warn!("the level of the log stays as it was: {error}");
+        }
     }
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+impl Process {
+    fn logging_as(mut self, config: &Config) -> Self {
+        let (level, handle) = reload::Layer::new(config.log_level);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .with_target(false);
+        let lines = match config.log_format {
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
+            LogFormat::Text => lines.boxed(),
+        };
+        let log = Registry::default().with(level).with(lines);
+        // Only a second log of this process could stand in its way.
+        if tracing::subscriber::set_global_default(log).is_ok() {
+            self.log_level = Some(handle);
+        }
+        self
+    }
+}
+
+fn run(config: Config, source: Process) -> anyhow::Result<()> {
     // One thread serves while another makes a page; Envoy is the one to load.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -139,7 +180,14 @@ fn run(config: Config) -> anyhow::Result<()> {
                 _ = interrupt.recv() => {}
             }
         };
-        let bound = app::build(config).await?;
+        let mut hang_up = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+        let bound = app::build(config).await?.reloading_from(source);
+        let reloader = bound.reloader();
+        tokio::spawn(async move {
+            while hang_up.recv().await.is_some() {
+                reloader.reload().await;
+            }
+        });
         let (end, ending) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             asked_to_end().await;

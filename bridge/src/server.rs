@@ -1,4 +1,5 @@
-//! What the bridge serves. GET and HEAD only; anything else is 405 with Allow.
+//! What the bridge serves. GET and HEAD only, but for reloads; anything else is
+//! 405 with Allow.
 //!
 //! - `/`, `/live/...`: the live page, or where it is off links and the version
 //! - `/metrics`: all services and what concerns the operator; always 200, with
@@ -9,6 +10,8 @@
 //!   has no such service, 503 while Envoy cannot be read
 //! - `/-/healthy`: 200 as long as the process serves
 //! - `/-/ready`: 200 if Envoy can be read now, else 503
+//! - `/-/reload`: POST only; reads the configuration anew and answers 200, or
+//!   500 if it is refused; 403 unless `web.enable_lifecycle`
 //!
 //! Pages are text 0.0.4 or OpenMetrics 1.0 by `Accept`, gzip or zstd by
 //! `Accept-Encoding`. The deadline of a read is
@@ -17,8 +20,11 @@
 //! and nothing of it is repeated in an answer. An HTTP/1.1 request without
 //! one Host is refused (RFC 9112 §3.2).
 
+pub mod auth;
 pub mod connections;
 mod held_body;
+pub mod reload;
+pub mod serving;
 
 use std::{
     convert::Infallible,
@@ -30,7 +36,7 @@ use axum::{
     body::Body,
     extract::{Path, RawQuery, State, rejection::PathRejection},
     response::Response,
-    routing::get,
+    routing::{get, post},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
@@ -39,10 +45,12 @@ use hyper::{
     service::Service as _,
 };
 use hyper_util::service::TowerToHyperService;
+use tokio_util::sync::CancellationToken;
 
-use self::held_body::HeldBody;
+use self::{held_body::HeldBody, reload::Reloader};
 use crate::{
     exposition::Format,
+    live::Live,
     negotiate,
     own_scrapes::{OwnScrapes, SCRAPE_HEADER},
     pages::{NoPage, Pages},
@@ -52,14 +60,29 @@ use crate::{
 /// Prometheus says with this header how long it waits.
 pub const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// The routes; `timeout` is the deadline of a read whose caller names none,
-/// `live` are the routes of the live page where there is one.
-pub fn router(pages: Pages, timeout: Duration, live: Option<Router>) -> Router {
-    live.unwrap_or_else(|| Router::new().route("/", get(landing)))
-        .merge(metrics_router(pages, timeout))
+/// What the routes need beside the pages.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Deadline of a read whose caller names none.
+    pub timeout: Duration,
+    /// Reloads the configuration, if that may be asked for over HTTP.
+    pub reloader: Option<Reloader>,
+    /// The live page, if there is one.
+    pub live: Option<Live>,
+    /// Ends answers that have no end of their own, at once.
+    pub ending: CancellationToken,
 }
 
-fn metrics_router(pages: Pages, timeout: Duration) -> Router {
+/// The routes.
+pub fn router(pages: Pages, around: Surroundings) -> Router {
+    let front = match &around.live {
+        Some(live) => live.router(around.ending.clone()),
+        None => Router::new().route("/", get(landing)),
+    };
+    front.merge(metrics_router(pages, around))
+}
+
+fn metrics_router(pages: Pages, around: Surroundings) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/metrics/{service}", get(service_metrics))
@@ -68,8 +91,9 @@ fn metrics_router(pages: Pages, timeout: Duration) -> Router {
             get(async || text(StatusCode::OK, "healthy\n")),
         )
         .route("/-/ready", get(ready))
+        .route("/-/reload", post(reload))
         .fallback(async || text(StatusCode::NOT_FOUND, "no such page; see /\n"))
-        .with_state(App { pages, timeout })
+        .with_state(App { pages, around })
 }
 
 /// Answers one request, and counts it as open until the answer is handed over.
@@ -92,17 +116,9 @@ pub async fn answer(
     } else {
         text(StatusCode::BAD_REQUEST, "expected one Host header\n")
     };
-    let headers = response.headers_mut();
     if is_last {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    for (name, value) in [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ] {
-        // Only the files of the live page may be kept, and say so.
-        let value = HeaderValue::from_static(value);
-        headers.entry(name).or_insert(value);
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
     Ok(response.map(|body| Body::new(HeldBody::new(body, guard))))
 }
@@ -116,7 +132,7 @@ fn names_one_host<B>(request: &Request<B>) -> bool {
 #[derive(Clone)]
 struct App {
     pages: Pages,
-    timeout: Duration,
+    around: Surroundings,
 }
 
 async fn landing() -> Response {
@@ -132,12 +148,7 @@ async fn landing() -> Response {
         "<li><a href=\"/-/ready\">/-/ready</a>: whether Envoy can be read</li>",
         "</ul></body></html>\n"
     );
-    let mut response = whole(StatusCode::OK, "text/html; charset=utf-8", PAGE.into());
-    response.headers_mut().insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    );
-    response
+    whole(StatusCode::OK, "text/html; charset=utf-8", PAGE.into())
 }
 
 async fn metrics(
@@ -203,6 +214,10 @@ async fn ready(State(app): State<App>, headers: HeaderMap) -> Response {
     }
 }
 
+async fn reload(State(app): State<App>) -> Response {
+    reload::answer(app.around.reloader).await
+}
+
 impl App {
     fn deadline(&self, headers: &HeaderMap) -> Instant {
         let asked = headers
@@ -211,7 +226,7 @@ impl App {
             .and_then(|text| text.parse().ok())
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
             .filter(|asked| !asked.is_zero());
-        let time = asked.map_or(self.timeout, |asked| {
+        let time = asked.map_or(self.around.timeout, |asked| {
             // Whoever asks for less than two margins gets half of what it asks.
             asked
                 .saturating_sub(MARGIN)

@@ -83,6 +83,9 @@ pub enum Problem {
     /// A list without items.
     #[error("an empty list; expected at least one item")]
     Empty,
+    /// A change that a running process cannot follow.
+    #[error("changed; expected as before, a change takes a restart")]
+    Fixed,
     /// A required key is not there.
     #[error("missing; expected {accepted}")]
     Missing {

@@ -235,6 +235,7 @@ pub(crate) fn kind(problem: &Problem) -> &'static str {
         Problem::Construct { found, .. } => found,
         Problem::Empty => "empty",
         Problem::File { .. } => "file",
+        Problem::Fixed => "fixed",
         Problem::Missing { .. } => "missing",
         Problem::Needs { .. } => "needs",
         Problem::NotUnique { .. } => "not unique",

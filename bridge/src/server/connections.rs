@@ -3,14 +3,18 @@
 //! - At most `max_connections` at once. One more closes the connection that has
 //!   been waiting longest without a request in hand, so idle and slow clients
 //!   never keep a scraper out.
-//! - A client has a limited time to send a request's head (and to stay idle
-//!   between two) and to take the next bytes of an answer.
+//! - A client has a limited time for the TLS handshake, to send a request's
+//!   head (and to stay idle between two) and to take the next bytes of an
+//!   answer. A handshake counts as a connection without a request in hand.
+//! - A connection is answered by one configuration; when another takes over,
+//!   its request in hand is answered and it ends.
 //! - At the end no new connection is taken, requests in hand are answered, and
 //!   what is left after the deadline is cut.
 
 use std::{
     convert::Infallible,
     io,
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -18,50 +22,46 @@ use std::{
     time::Duration,
 };
 
-use axum::response::Response;
-use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use arc_swap::ArcSwap;
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Notify, watch},
+    sync::Notify,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
-use tracing::warn;
+use tracing::{debug, warn};
 
-use super::held_body::HeldBody;
+use super::{held_body::HeldBody, serving::Serving};
 
-/// How many connections, and how long a drain may take.
+/// How many connections, and how slow they may be.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections at once, at least 1.
     pub max_connections: usize,
     /// Time for the head of a request, and for idling before it.
     pub head_timeout: Duration,
+    /// Time for a TLS handshake.
+    pub handshake_timeout: Duration,
     /// Time that a client may take no byte of an answer.
     pub write_timeout: Duration,
-    /// Time for requests in hand when the server ends.
-    pub drain_timeout: Duration,
 }
 
 /// Largest head of a request.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// Answers requests on `listener` until `shutdown`, then drains; says how many
-/// connections had to be cut.
-pub async fn serve<A, F>(
+/// Answers requests on `listener` until `shutdown`, by what is `current` when
+/// their connection begins. Then it drains, and says how many connections had
+/// to be cut.
+pub async fn serve(
     listener: TcpListener,
     limits: Limits,
-    answer: A,
+    current: Arc<ArcSwap<Serving>>,
     shutdown: impl Future<Output = ()>,
-) -> usize
-where
-    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
-{
-    let (drain, draining) = watch::channel(());
+) -> usize {
     let slots = Slots::default();
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -70,8 +70,8 @@ where
             accepted = listener.accept() => accepted,
             () = &mut shutdown => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
             Err(error) => {
                 refused_by_the_system(&error).await;
                 continue;
@@ -86,19 +86,20 @@ where
                 () = &mut shutdown => break,
             }
         }
-        let slot = slots.take();
+        let serving = current.load_full();
         connections.spawn(connection(
             stream,
+            peer,
             limits.clone(),
-            answer.clone(),
-            slot,
-            draining.clone(),
+            serving,
+            slots.take(),
         ));
     }
     drop(listener);
-    let _ = drain.send(());
+    let last = current.load_full();
+    last.ending.cancel();
     let done = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(limits.drain_timeout, done).await;
+    let _ = timeout(last.drain_timeout, done).await;
     let left = connections.len();
     connections.shutdown().await;
     left
@@ -116,42 +117,60 @@ async fn refused_by_the_system(error: &io::Error) {
     }
 }
 
-async fn connection<A, F>(
+async fn connection(
     stream: TcpStream,
+    peer: IpAddr,
     limits: Limits,
-    answer: A,
+    serving: Arc<Serving>,
     slot: Arc<Slot>,
-    mut draining: watch::Receiver<()>,
-) where
-    A: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
-{
+) {
     // A page is written in one piece; without this its end may wait for an ACK.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.write_timeout));
-    let service = {
-        let slot = Arc::clone(&slot);
-        service_fn(move |request| {
-            let in_hand = slot.request();
-            let response = answer(request);
-            async move {
-                let response = response.await?;
-                Ok::<_, Infallible>(response.map(|body| HeldBody::new(body, in_hand)))
-            }
-        })
+    let stream = Box::pin(stream);
+    let Some(acceptor) = serving.acceptor() else {
+        return requests(stream, peer, &limits, serving, slot).await;
     };
+    let handshake = timeout(limits.handshake_timeout, acceptor.accept(stream));
+    let stream = tokio::select! {
+        stream = handshake => stream,
+        () = slot.shed.notified() => return,
+        () = serving.ending.cancelled() => return,
+    };
+    match stream {
+        Ok(Ok(stream)) => requests(stream, peer, &limits, serving, slot).await,
+        Ok(Err(error)) => debug!(%peer, "TLS handshake failed: {error}"),
+        Err(_) => debug!(%peer, "TLS handshake took too long"),
+    }
+}
+
+async fn requests(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: IpAddr,
+    limits: &Limits,
+    serving: Arc<Serving>,
+    slot: Arc<Slot>,
+) {
+    let service = service_fn(|request| {
+        let in_hand = slot.request();
+        let serving = Arc::clone(&serving);
+        async move {
+            let response = serving.answer(request, peer).await?;
+            Ok::<_, Infallible>(response.map(|body| HeldBody::new(body, in_hand)))
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // How a connection ends concerns its client only.
     tokio::select! {
         _ = connection.as_mut() => {}
         () = slot.shed.notified() => {}
-        _ = draining.changed() => {
+        () = serving.ending.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }

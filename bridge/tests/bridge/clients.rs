@@ -1,9 +1,16 @@
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use axum::{body::Body, response::Response};
+use axum::Router;
 use gatemeter_bridge::{
     config::Key,
-    server::connections::{self, Limits},
+    server::{
+        auth::{Auth, Checks},
+        connections::{self, Limits},
+        serving::Serving,
+    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -122,8 +129,17 @@ async fn serving(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (end, ending) = oneshot::channel();
-    let answer = move |_| async move { Ok(Response::new(Body::from(body))) };
-    tokio::spawn(connections::serve(listener, limits, answer, async {
+    let serving = Serving {
+        router: Router::new().fallback(async move || body),
+        own_scrapes: Default::default(),
+        auth: Auth::new(Default::default(), Arc::new(Checks::new().unwrap())),
+        headers: Default::default(),
+        tls: None,
+        ending: Default::default(),
+        drain_timeout: Duration::from_secs(1),
+    };
+    let current = Arc::new(Arc::new(serving).into());
+    tokio::spawn(connections::serve(listener, limits, current, async {
         let _ = ending.await;
     }));
     (address, end)
@@ -132,8 +148,8 @@ async fn serving(
 const LIMITS: Limits = Limits {
     max_connections: 4,
     head_timeout: Duration::from_millis(200),
+    handshake_timeout: Duration::from_millis(200),
     write_timeout: Duration::from_millis(200),
-    drain_timeout: Duration::from_secs(1),
 };
 
 #[tokio::test]
