@@ -95,8 +95,8 @@ impl Reloading {
                 }
                 self.config = config;
                 self.take_over(web);
-                self.source.applied(&self.config);
                 info!("configuration reloaded");
+                self.source.applied(&self.config);
                 Reloaded::Done
             }
             Err(errors) => {

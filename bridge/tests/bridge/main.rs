@@ -11,6 +11,10 @@ mod bad_answers;
 mod clients;
 // What a request can be that a scraper would never send.
 mod requests;
+// TLS, passwords and headers.
+mod web_file;
+// A new configuration takes over.
+mod reload;
 // Start, end, and the process around it.
 mod life_cycle;
 // The pages as promtool, the official parsers and Prometheus read them.
@@ -26,7 +30,8 @@ mod own;
 // The arithmetic for any stats, read back by a parser that is not ours.
 mod exactness;
 
-// The two ends that the tests play.
+// The two ends that the tests play, and their certificates.
+mod certificates;
 mod client;
 mod fake_admin;
 
@@ -35,6 +40,7 @@ use std::{net::SocketAddr, time::Duration};
 use gatemeter_bridge::{
     app::{self, Ended},
     config::{Config, Key, Settings},
+    server::reload::Reloader,
 };
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
@@ -60,6 +66,7 @@ struct Bridge {
     address: SocketAddr,
     end: oneshot::Sender<()>,
     running: JoinHandle<Ended>,
+    reloader: Reloader,
 }
 
 impl Bridge {
@@ -82,7 +89,11 @@ impl Bridge {
     }
 
     async fn of(config: Config) -> Self {
-        let bound = app::build(config).await.unwrap();
+        Self::run(app::build(config).await.unwrap())
+    }
+
+    fn run(bound: app::Bound) -> Self {
+        let reloader = bound.reloader();
         let address = bound.address();
         let (end, ending) = oneshot::channel();
         let running = tokio::spawn(bound.run(async {
@@ -92,6 +103,7 @@ impl Bridge {
             address,
             end,
             running,
+            reloader,
         }
     }
 
