@@ -83,8 +83,8 @@ impl ServiceBaseline {
     }
 
     fn keep(&mut self, now: &ServiceTotals, has_row: impl Fn(u64) -> bool) {
+        self.sum = self.with_absent(now);
         self.bounds = Arc::clone(&now.bounds);
-        self.sum = now.sum.clone();
         self.rows.retain(|key, _| has_row(*key));
         for (key, route) in &now.routes {
             if has_row(*key) {
@@ -100,7 +100,19 @@ impl ServiceBaseline {
 
     /// Increase of the whole service; of the bins none where the bounds changed.
     pub(super) fn rise(&self, now: &ServiceTotals) -> Counts {
-        rise(&self.sum, &now.sum, self.has_bounds_of(now))
+        rise(&self.sum, &self.with_absent(now), self.has_bounds_of(now))
+    }
+
+    /// The sum of now, with what rows had that are left out now: a series that
+    /// comes back is no new traffic.
+    fn with_absent(&self, now: &ServiceTotals) -> Counts {
+        let mut sum = now.sum.clone();
+        for (key, counts) in &self.rows {
+            if !now.routes.contains_key(key) {
+                sum.add(counts);
+            }
+        }
+        sum
     }
 
     /// Increase of a route; `None` where what it was is not known.

@@ -93,7 +93,7 @@ pub(super) struct Health {
 pub(super) struct Hashes(foldhash::quality::RandomState);
 
 impl Hashes {
-    fn of(&self, method: &str, path: &str) -> u64 {
+    pub(super) fn of(&self, method: &str, path: &str) -> u64 {
         self.0.hash_one((method, path))
     }
 }

@@ -3,6 +3,8 @@
 
 // What the pages hold, and how they are asked for.
 mod pages;
+// The live page.
+mod live;
 // What Envoy does wrong.
 mod faults;
 // What an answer can be that Envoy would never give.
