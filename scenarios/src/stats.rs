@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use gatemeter_bridge::decode::decode;
-use gatemeter_bridge::exposition::{self, Format, Scope};
-use gatemeter_bridge::families::{Family, Number, Point, Reading, Series};
+use gatemeter_bridge::exposition::{self, Format, Part, Scope};
+use gatemeter_bridge::families::{Family, LabelSet, Number, Point, Reading, Series};
 use gatemeter_core::catalog::{
     self, ENVOY_NAMESPACE, FAMILY, Kind, Page, RESPONSES_INCOMPLETE, UNPARSED, Unit,
 };
@@ -97,7 +97,7 @@ pub(crate) fn page(
     }
     families.extend(other_families(stats, service, format));
     let scope = service.map_or(Scope::All, Scope::Service);
-    Ok(exposition::page(&families, scope, format))
+    Ok(exposition::page(&[Part::plain(&families)], scope, format))
 }
 
 /// The stats that are our filter's.
@@ -199,16 +199,16 @@ fn other_families(stats: &Stats, service: Option<&str>, format: Format) -> Vec<F
             let series = values.into_iter().map(|(raw, value)| Series {
                 service: service.clone(),
                 labels: if is_shared {
-                    vec![(Cow::Borrowed("stat"), raw)]
+                    LabelSet::shared([("stat", raw)])
                 } else {
-                    Vec::new()
+                    Arc::default()
                 },
                 point: Point::Number(Number::Whole(value)),
             });
             Family {
                 name: Cow::Owned(name),
                 help: Cow::Owned(help),
-                kind,
+                kind: kind.into(),
                 unit: Unit::One,
                 page: Page::Operator,
                 is_usual: true,
