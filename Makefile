@@ -55,6 +55,13 @@ budget: wasm ## Record what a request costs the module: host-tests/budget.json, 
 	@# The whole workspace: for one package wasmtime is built again, with other features.
 	RECORD_BUDGET=1 cargo test --workspace --locked --test filter budget::
 
+.PHONY: screenshots
+screenshots: build ## Take the pictures of the live page in docs/images, from a run of five minutes
+	@scripts/tools.sh envoy ffmpeg chromium playwright-core axe-core
+	@# The whole workspace: for one package wasmtime is built again, with other features.
+	cargo build --workspace --locked --example live_page_pictures
+	$(TARGET_DIR)/debug/examples/live_page_pictures
+
 .PHONY: lint
 lint: ## Check formatting, clippy, rustdoc, licences and sources
 	@scripts/tools.sh wasm

@@ -15,6 +15,8 @@
 # chromium    the browser that plays it                      .tools/bin/chromium-headless-shell
 # hls.js      the library that plays it there, pinned, npm   .tools/npm/hls.js/dist/hls.min.js
 # openmetrics the official OpenMetrics parser, pinned, PyPI  .tools/openmetrics/bin/python
+# playwright-core  drives the browser on the live page, pinned, npm   .tools/npm/playwright-core/
+# axe-core    checks that the page is accessible, pinned, npm    .tools/npm/axe-core/axe.min.js
 #
 # From prometheus to chromium they are used from the PATH where they are installed; else they come
 # from Debian's packages, downloaded and unpacked, never installed (installing
@@ -31,9 +33,23 @@ ENVOY_VERSION=1.40.0
 WASM_TARGET=wasm32-wasip1
 PROMETHEUS_CLIENT_VERSION=0.26.0
 PROMETHEUS_CLIENT_SHA256=fa93d06737aa02bacd05794768508bb97d2fbee28cb3bca04eaae92f0ca953d6
-HLS_JS_VERSION=1.7.4
-# sha512sum of the package's archive; the lock files of npm have it in base64.
-HLS_JS_SHA512=dc697119d3ef4f6607bd060eb7ec8ecd3fc3122a2bfea255348ca51c0efb9207a805375042a8bbd06c1e7cd11498741e346ca30bc53adbe6ebbaa5bf4e99beb6
+# From npm: the version, and sha512sum of the package's archive (the lock files
+# of npm have it in base64).
+declare -A NPM_VERSION=(
+  [hls.js]=1.7.4
+  [playwright-core]=1.65.1
+  [axe-core]=4.14.1
+)
+declare -A NPM_SHA512=(
+  [hls.js]=dc697119d3ef4f6607bd060eb7ec8ecd3fc3122a2bfea255348ca51c0efb9207a805375042a8bbd06c1e7cd11498741e346ca30bc53adbe6ebbaa5bf4e99beb6
+  [playwright-core]=86a3e9cfb6e548c3f1595768784d728814b35ec2a254e77693e9230af994cb00f618f3b60ddf477dc5a7abd34dd061db3590c5819f497c116bf97e7f04ba34ab
+  [axe-core]=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
+)
+# What is kept of an archive; nothing said: all.
+declare -A NPM_FILES=(
+  [hls.js]="package/LICENSE package/package.json package/dist/hls.min.js"
+  [axe-core]="package/LICENSE package/package.json package/axe.min.js"
+)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=$root/.tools
@@ -50,8 +66,8 @@ have() {
     wasm) [[ -d $(rustc --print sysroot 2>/dev/null)/lib/rustlib/$WASM_TARGET ]] ;;
     envoy) envoy_works "$bin/envoy" ;;
     clang) clang_works "$bin/clang" || clang_works clang ;;
-    hls.js) hls_js_complete "$tools/npm/hls.js" ;;
     openmetrics) openmetrics_works "$tools/openmetrics/bin/python" ;;
+    hls.js | playwright-core | axe-core) npm_complete "$1" ;;
     *)
       for program in $(programs_of "$1"); do
         [[ -x $bin/$program ]] || command -v "$program" >/dev/null || return 1
@@ -77,8 +93,9 @@ clang_works() {
   [[ $("$1" --print-targets 2>/dev/null) == *wasm32* ]]
 }
 
-hls_js_complete() {
-  [[ -f $1/dist/hls.min.js ]] && grep -qF "\"version\": \"$HLS_JS_VERSION\"" "$1/package.json"
+# A package is moved in whole, so its version says that it is there.
+npm_complete() {
+  grep -qsF "\"version\": \"${NPM_VERSION[$1]}\"" "$tools/npm/$1/package.json"
 }
 
 openmetrics_works() {
@@ -194,27 +211,34 @@ install_ffmpeg() {
 
 install_chromium() { from_debian chromium chromium-headless-shell chromium-common; }
 
-install_hls.js() {
+install_hls.js() { from_npm hls.js; }
+install_playwright-core() { from_npm playwright-core; }
+install_axe-core() { from_npm axe-core; }
+
+# from_npm NAME: unpacks the package to .tools/npm/NAME; nothing of it is run.
+from_npm() {
+  local name=$1 version=${NPM_VERSION[$1]} files
   if ! command -v npm >/dev/null; then
-    say "hls.js comes from npm and there is no npm. On Debian: apt-get install npm"
+    say "$name comes from npm and there is no npm. On Debian: apt-get install npm"
     return 1
   fi
-  local dir=$tools/npm/hls.js new=$tools/npm/hls.js.new archive
-  archive=$new/hls.js-$HLS_JS_VERSION.tgz
-  say "downloading hls.js $HLS_JS_VERSION from npm (about 8 MB)"
+  local dir=$tools/npm/$name new=$tools/npm/$name.new archive
+  archive=$new/$name-$version.tgz
+  say "downloading $name $version from npm (a few MB)"
   rm -rf "$new"
   mkdir -p "$new"
-  if ! (cd "$new" && npm pack --silent --cache "$new/cache" "hls.js@$HLS_JS_VERSION" >&2); then
+  if ! (cd "$new" && npm pack --silent --cache "$new/cache" "$name@$version" >&2); then
     rm -rf "$new"
-    say "npm could not download hls.js@$HLS_JS_VERSION (see above)"
+    say "npm could not download $name@$version (see above)"
     return 1
   fi
-  if ! sha512sum --check --status <<<"$HLS_JS_SHA512  $archive"; then
+  if ! sha512sum --check --status <<<"${NPM_SHA512[$name]}  $archive"; then
     rm -rf "$new"
-    say "what npm gave for hls.js@$HLS_JS_VERSION is not what it was: the sha512 differs"
+    say "what npm gave for $name@$version is not what it was: the sha512 differs"
     return 1
   fi
-  if ! tar -xzf "$archive" -C "$new" --strip-components=1 package/{LICENSE,package.json,dist/hls.min.js}; then
+  read -ra files <<<"${NPM_FILES[$name]:-package}"
+  if ! tar -xzf "$archive" -C "$new" --strip-components=1 "${files[@]}"; then
     rm -rf "$new"
     return 1
   fi
@@ -345,7 +369,7 @@ write_wrappers() {
 
 # --- main -------------------------------------------------------------------
 
-all=(wasm envoy prometheus redis postgres wrk clang ffmpeg chromium hls.js openmetrics)
+all=(wasm envoy prometheus redis postgres wrk clang ffmpeg chromium hls.js playwright-core axe-core openmetrics)
 wanted=("$@")
 ((${#wanted[@]})) || wanted=("${all[@]}")
 

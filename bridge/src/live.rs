@@ -215,3 +215,44 @@ impl Live {
 fn shortest(interval: Duration) -> Duration {
     interval * 4 / 5
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of `docs/live-page.md`, in millions of bytes.
+    #[test]
+    fn the_documentation_says_how_much_memory_it_takes() {
+        const DOCUMENT: &str = include_str!("../../docs/live-page.md");
+        let most = |envoys| ring::worst_bytes(shortest(DEFAULT_INTERVAL), envoys);
+        assert!(most(1) <= MOST_BYTES);
+        assert!(DOCUMENT.contains(&format!("at most {} MB", MOST_BYTES / 1_000_000)));
+        let further = most(2) - most(1);
+        assert!(further <= 1_100_000, "{further}");
+        assert!(DOCUMENT.contains("adds at most 1.1 MB"));
+        for (what, number) in [
+            ("services", ring::MAX_SERVICES),
+            ("routes of a service", ring::MAX_ROUTES),
+            ("caches of a service", ring::MAX_CACHES),
+            ("name of a route", point::MAX_NAME_BYTES),
+            ("bounds of a histogram", gatemeter_core::buckets::MAX_BOUNDS),
+            ("pages open at once", MOST_LISTENERS),
+        ] {
+            let row = format!("| {what} | {number} ");
+            assert!(DOCUMENT.contains(&row), "no row {row}");
+        }
+    }
+
+    /// A moment for every interval, however often is scraped.
+    #[test]
+    fn takes_a_moment_at_most_every_four_fifths_of_an_interval() {
+        let live = Live::new(DEFAULT_INTERVAL);
+        let start = live.0.start;
+        let claimed =
+            (0..100_u32).filter(|tenth| live.claim(start + *tenth * DEFAULT_INTERVAL / 10));
+        assert_eq!(
+            claimed.collect::<Vec<_>>(),
+            [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96]
+        );
+    }
+}

@@ -39,7 +39,10 @@ pub fn filter() -> Result<PathBuf> {
 ///
 /// It is missing or stale.
 pub fn bridge() -> Result<PathBuf> {
-    built(released("gatemeter-bridge"), &["core/src", "bridge/src"])
+    built(
+        released("gatemeter-bridge"),
+        &["core/src", "bridge/src", "bridge/assets"],
+    )
 }
 
 /// The program of the four demo services.
@@ -84,6 +87,25 @@ pub fn hls_js() -> Result<PathBuf> {
         shown(&library)
     );
     Ok(library)
+}
+
+/// The folder that holds these packages from npm; `scripts/tools.sh` has their
+/// versions.
+///
+/// # Errors
+///
+/// One is missing.
+pub fn packages(names: &[&str]) -> Result<PathBuf> {
+    let folder = workspace().join(".tools/npm");
+    for name in names {
+        let package = folder.join(name).join("package.json");
+        ensure!(
+            package.is_file(),
+            "{} is missing; run `make tools`",
+            shown(&package)
+        );
+    }
+    Ok(folder)
 }
 
 /// Where what is made for tests, and is the same every time, can be kept.

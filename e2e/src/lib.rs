@@ -17,6 +17,7 @@
 //!   [`raw`] sends what no library would send; [`flood`] sends many.
 //! - [`film`] is a stream that a player can play; [`browser`] is Chromium, driven
 //!   by [`devtools`]; [`player`] is what a player in it says, and what its CMCD says.
+//! - [`live_page`] visits the bridge's page for people, by Playwright.
 //! - [`scenario`] is real Envoy as a proxy that runs the scenarios of
 //!   `scenarios/`.
 //! - [`scene`] is a service with all the traffic that a client can make on it.
@@ -33,6 +34,7 @@ pub mod envoy;
 pub mod film;
 pub mod flood;
 pub mod ledger;
+pub mod live_page;
 pub mod page;
 pub mod player;
 pub mod port;

@@ -112,6 +112,32 @@ impl Page {
             .sum()
     }
 
+    /// By how much the cumulative buckets of a histogram rose since `before`,
+    /// over all label sets that carry these labels; with their bounds.
+    pub fn rise(&self, before: &Self, name: &str, labels: &[(&str, &str)]) -> Vec<(f64, f64)> {
+        let of = |page: &Self| {
+            let mut sums: Vec<(f64, f64)> = Vec::new();
+            for ((metric, set), bins) in &page.buckets {
+                let is_asked = labels.iter().all(|(label, value)| set[*label] == *value);
+                if metric != name || !is_asked {
+                    continue;
+                }
+                sums.resize(bins.len(), (0.0, 0.0));
+                for (sum, (bound, count)) in sums.iter_mut().zip(bins) {
+                    *sum = (*bound, sum.1 + *count as f64);
+                }
+            }
+            sums
+        };
+        let before = of(before);
+        let now = of(self).into_iter().enumerate();
+        now.map(|(at, (bound, count))| {
+            let was = before.get(at).map_or(0.0, |(_, count)| *count);
+            (bound, count - was)
+        })
+        .collect()
+    }
+
     /// `http_requests_total` by method, path and status: of one service on a
     /// page of all, or of a page that shows no service.
     ///

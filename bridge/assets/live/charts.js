@@ -9,6 +9,9 @@ const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [1, 2]];
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
+/** Of all charts, so that those in a row end at one line. */
+const HEIGHT = 190;
+
 const stepped = uPlot.paths.stepped({ align: -1 });
 
 /** Options that all charts share. */
@@ -165,16 +168,16 @@ export class Lines extends Figure {
 
   draw(data) {
     this.key.replaceChildren(...this.lines.map((line, at) => {
-      const sample = el("span", { class: "sample", "aria-hidden": "true", data: { dash: String(at) } });
+      const sample = el("span", { class: "sample", "aria-hidden": "true", data: { dash: line.isThick ? "thick" : String(at % DASHES.length) } });
       sample.style.setProperty("--stroke", `var(--${line.color})`);
       return el("li", {}, sample, `${line.name} `, el("output", {}));
     }));
-    const options = base(Math.max(200, this.box.clientWidth), 168, [resets(() => this.resetTimes)]);
+    const options = base(Math.max(200, this.box.clientWidth), HEIGHT, [resets(() => this.resetTimes)]);
     options.series = [{}, ...this.lines.map((line, at) => ({
       label: line.name,
       stroke: color(line.color),
-      width: 1.75,
-      dash: DASHES[at % DASHES.length],
+      width: line.isThick ? 3 : 1.75,
+      dash: line.isThick ? [] : DASHES[at % DASHES.length],
       fill: line.area ? color(`${line.color}-soft`) : undefined,
       paths: stepped,
       points: { show: (plot, series, from, to) => to - from < 2 },
@@ -240,7 +243,7 @@ export class HeatMap extends Figure {
 
   draw(data) {
     const bins = this.bounds.length + 1;
-    const options = base(Math.max(200, this.box.clientWidth), 204, [{ hooks: { drawSeries: (plot, series) => series === 1 && this.cells(plot) } }]);
+    const options = base(Math.max(200, this.box.clientWidth), HEIGHT, [{ hooks: { drawSeries: (plot, series) => series === 1 && this.cells(plot) } }]);
     options.series = [{}, { paths: () => null, points: { show: false } }];
     options.scales.y = { range: [0, bins] };
     options.cursor.y = true;

@@ -286,7 +286,7 @@ export class Detail {
     const slice = past.slice(span, number, row, state.interval_seconds);
     const { charts } = this;
     const hasRest = slice.moments.some((m) => m.groups?.[3] > 0);
-    const groups = ["accent", "warn", "bad", "muted"].map((color, at) => ({ name: GROUPS[at], color, area: at === 0 })).slice(0, hasRest ? 4 : 3);
+    const groups = ["accent", "warn", "bad", "muted"].map((color, at) => ({ name: GROUPS[at], color, area: at === 0, isThick: at === 2 })).slice(0, hasRest ? 4 : 3);
     charts.requests.show(slice, groups, (m, at) => m.groups[at] / m.seconds);
     charts.latency.show(slice, [{ name: "p50", color: "accent" }, { name: "p95", color: "violet" }, { name: "p99", color: "teal" }], (m, at) => m.q?.[at] ?? null);
     charts.latency.nothing(service.bounds.length > 0 ? null : "There is no histogram of this service yet.");
