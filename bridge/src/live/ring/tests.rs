@@ -2,7 +2,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    decode::decode,
     families::Reading,
     live::point::{Route, RouteTotals, ServiceTotals},
 };
@@ -119,7 +118,7 @@ wasmcustom.http_request_duration_seconds_bin.service=api.method=GET.path=/a.stat
 wasmcustom.http_request_duration_seconds_bin.service=api.method=GET.path=/a.status=503.le=+Inf: 1
 wasmcustom.http_request_duration_seconds_bin.service=api.method=PUT.path=/b.status=101.le=0.001: 2
 ";
-    let reading = Reading::new(decode(stats.as_bytes()), &Default::default());
+    let reading = Reading::of(stats.as_bytes(), &Default::default());
     let hashes = Hashes::default();
     let totals = Totals::new(&reading, &hashes);
     let service = &totals.services["api"];
