@@ -171,6 +171,13 @@ impl Stats {
         if self.seen != self.numbers {
             self.sweep();
         }
+        if self.is_changed {
+            // It stays as it is for a long time.
+            self.entries.shrink_to_fit();
+            self.entries
+                .iter_mut()
+                .for_each(|entry| entry.bins.shrink_to_fit());
+        }
         Told {
             dropped: mem::take(&mut self.dropped),
             readable: self.readable,
@@ -514,7 +521,6 @@ impl Stats {
         for at in 0..kept {
             index.insert_unique(hash_of(&at), at, hash_of);
         }
-        self.entries.shrink_to(2 * self.entries.len());
         self.label_sets
             .retain(|labels| Arc::strong_count(labels) > 1);
         self.services

@@ -10,8 +10,19 @@ use std::{borrow::Cow, fmt, sync::Arc};
 /// Labels without `service` and `le`, in the order in which they are shown.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct LabelSet {
-    pairs: Box<[(Cow<'static, str>, Box<str>)]>,
+    /// As a page shows them.
     text: Box<str>,
+    spans: Box<[Span]>,
+    /// All values, where one of them is not shown as it is.
+    unescaped: Box<[Box<str>]>,
+}
+
+/// Where a label stands in the text: its value is in quotes behind its name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Span {
+    name: usize,
+    name_end: usize,
+    value_end: usize,
 }
 
 impl LabelSet {
@@ -19,37 +30,53 @@ impl LabelSet {
     /// each at most once; the values may hold anything.
     pub fn new<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Self
     where
-        N: Into<Cow<'static, str>>,
-        V: Into<Box<str>>,
+        N: AsRef<str>,
+        V: AsRef<str>,
     {
-        let pairs: Box<[(Cow<'static, str>, Box<str>)]> = pairs
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect();
         let mut text = String::new();
-        for (name, value) in &pairs {
+        let mut spans = Vec::new();
+        let mut values = Vec::new();
+        let mut is_escaped = false;
+        for (name, value) in pairs {
+            let (name, value) = (name.as_ref(), value.as_ref());
             push_label(&mut text, name, value);
+            let value_end = text.len() - 1;
+            let shown = escape(value, true);
+            let name_end = value_end - shown.len() - 2;
+            is_escaped |= shown != value;
+            spans.push(Span {
+                name: name_end - name.len(),
+                name_end,
+                value_end,
+            });
+            values.push(value.into());
+        }
+        if !is_escaped {
+            values.clear();
         }
         Self {
-            pairs,
             text: text.into(),
+            spans: spans.into(),
+            unescaped: values.into(),
         }
     }
 
     /// The same, to be shared.
     pub fn shared<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Arc<Self>
     where
-        N: Into<Cow<'static, str>>,
-        V: Into<Box<str>>,
+        N: AsRef<str>,
+        V: AsRef<str>,
     {
         Arc::new(Self::new(pairs))
     }
 
     /// Names and values, not escaped.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.pairs
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let names = self
+            .spans
             .iter()
-            .map(|(name, value)| (name.as_ref(), value.as_ref()))
+            .map(|span| self.part(span.name, span.name_end));
+        names.zip(self.values())
     }
 
     /// The value of a label; `None` where there is no such label.
@@ -65,11 +92,18 @@ impl LabelSet {
 
     /// Whether there is no label.
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.spans.is_empty()
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &str> {
-        self.pairs.iter().map(|(_, value)| value.as_ref())
+        self.spans.iter().enumerate().map(|(at, span)| {
+            let shown = || self.part(span.name_end + 2, span.value_end);
+            self.unescaped.get(at).map_or_else(shown, AsRef::as_ref)
+        })
+    }
+
+    fn part(&self, start: usize, end: usize) -> &str {
+        self.text.get(start..end).unwrap_or_default()
     }
 }
 
@@ -130,5 +164,8 @@ mod tests {
         assert!(labels.is_empty());
         assert_eq!(labels.text(), "");
         assert_eq!(labels, LabelSet::new([("", ""); 0]));
+        let empty = LabelSet::new([("a", "")]);
+        assert!(!empty.is_empty());
+        assert_eq!(empty.iter().collect::<Vec<_>>(), [("a", "")]);
     }
 }
