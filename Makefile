@@ -46,9 +46,10 @@ test-core: ## Run the tests of the pure logic; needs no tools and no module
 	cargo test --locked -p gatemeter-core
 
 .PHONY: bench
-bench: wasm ## Measure what a request costs Envoy, beside its own logger; prints a table
+bench: build ## Measure what a request costs Envoy, and what a page costs; prints tables
 	@scripts/tools.sh envoy wrk
 	@scripts/bench.py
+	@scripts/bench_bridge.py
 
 .PHONY: budget
 budget: wasm ## Record what a request costs the module: host-tests/budget.json, docs/benchmarks.md

@@ -11,55 +11,17 @@ microsecond. Linux only; needs what `make tools wasm` leaves.
     usage: scripts/bench.py [ROUNDS] [SECONDS_PER_RUN]
 """
 
-import json
 import re
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-MODULE = ROOT / "dist" / "gatemeter_filter.wasm"
+from envoys import MODULE, TYPE, cpu_nanoseconds, module, start, tool
+
 PLUGIN = {"service": "api", "routes": ["/api/content/:id"]}
 PATH = "/api/content/42"
-TYPE = "type.googleapis.com/envoy.extensions."
-
-
-def tool(name):
-    """A tool of `make tools`, or of the PATH; ends the program where there is none."""
-    local = ROOT / ".tools" / "bin" / name
-    found = str(local) if local.exists() else shutil.which(name)
-    if not found:
-        sys.exit(f"{name} is missing; run: make tools")
-    return found
-
-
-def module(kind):
-    """The filter (kind `filters.http.wasm.v3.Wasm`) or the access logger."""
-    return {
-        "name": "gatemeter",
-        "typed_config": {
-            "@type": TYPE + kind,
-            "config": {
-                "name": "gatemeter-api",
-                "failure_policy": "FAIL_RELOAD",
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": json.dumps(PLUGIN),
-                },
-                "vm_config": {
-                    "vm_id": "api",
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": str(MODULE)}},
-                },
-            },
-        },
-    }
 
 
 def native_logger():
@@ -89,69 +51,9 @@ def native_logger():
 VARIANTS = {
     "bare Envoy": ([], []),
     "native stats logger": ([], [native_logger()]),
-    "Gatemeter, access logger": ([], [module("access_loggers.wasm.v3.WasmAccessLog")]),
-    "Gatemeter, filter": ([module("filters.http.wasm.v3.Wasm")], []),
+    "Gatemeter, access logger": ([], [module("access_loggers.wasm.v3.WasmAccessLog", PLUGIN)]),
+    "Gatemeter, filter": ([module("filters.http.wasm.v3.Wasm", PLUGIN)], []),
 }
-
-
-def configuration(filters, loggers, port, admin):
-    def address(number):
-        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
-
-    router = {"name": "router", "typed_config": {"@type": TYPE + "filters.http.router.v3.Router"}}
-    route = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
-    manager = {
-        "@type": TYPE
-        + "filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "api",
-        "access_log": loggers,
-        "http_filters": [*filters, router],
-        "route_config": {
-            "virtual_hosts": [{"name": "api", "domains": ["*"], "routes": [route]}]
-        },
-    }
-    listener = {
-        "name": "api",
-        "address": address(port),
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-    }
-    return {"admin": {"address": address(admin)}, "static_resources": {"listeners": [listener]}}
-
-
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for held in sockets:
-        held.bind(("127.0.0.1", 0))
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
-
-
-def start(folder, name, filters, loggers):
-    port, admin = free_ports(2)
-    config = folder / f"{admin}.json"
-    config.write_text(json.dumps(configuration(filters, loggers, port, admin)))
-    log = (folder / f"{admin}.log").open("w")
-    command = [tool("envoy"), "-c", str(config), "--disable-hot-restart"]
-    process = subprocess.Popen(
-        [*command, "--concurrency", "1", "-l", "error"], stdout=log, stderr=log
-    )
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{admin}/ready", timeout=1):
-                return process, port
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                sys.exit(f"{name}: Envoy does not start:\n{Path(log.name).read_text()}")
-            time.sleep(0.05)
-
-
-def cpu_nanoseconds(pid):
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads)
 
 
 def microseconds_per_request(process, port, seconds):
@@ -171,7 +73,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
         try:
             for name, (filters, loggers) in VARIANTS.items():
-                running[name] = start(Path(folder), name, filters, loggers)
+                process, port, _ = start(Path(folder), name, filters, loggers)
+                running[name] = process, port
             measured = {name: [] for name in VARIANTS}
             for turn in range(rounds + 1):
                 for name, (process, port) in running.items():
@@ -192,4 +95,5 @@ def main():
     print(f"module: {MODULE.stat().st_size} bytes")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What the benchmarks share: real Envoys with the module, and what they cost.
+
+Linux only; needs what `make tools wasm` leaves.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULE = ROOT / "dist" / "gatemeter_filter.wasm"
+TYPE = "type.googleapis.com/envoy.extensions."
+
+
+def tool(name):
+    """A tool of `make tools`, or of the PATH; ends the program where there is none."""
+    local = ROOT / ".tools" / "bin" / name
+    found = str(local) if local.exists() else shutil.which(name)
+    if not found:
+        sys.exit(f"{name} is missing; run: make tools")
+    return found
+
+
+def module(kind, plugin):
+    """The filter (kind `filters.http.wasm.v3.Wasm`) or the access logger."""
+    return {
+        "name": "gatemeter",
+        "typed_config": {
+            "@type": TYPE + kind,
+            "config": {
+                "name": "gatemeter-api",
+                "failure_policy": "FAIL_RELOAD",
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": json.dumps(plugin),
+                },
+                "vm_config": {
+                    "vm_id": "api",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": str(MODULE)}},
+                },
+            },
+        },
+    }
+
+
+def configuration(filters, loggers, port, admin, routes=None, tags=()):
+    """One listener whose routes answer themselves; 200 for all where none are given."""
+    def address(number):
+        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
+
+    router = {"name": "router", "typed_config": {"@type": TYPE + "filters.http.router.v3.Router"}}
+    everything = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
+    manager = {
+        "@type": TYPE
+        + "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "api",
+        "access_log": loggers,
+        "http_filters": [*filters, router],
+        "route_config": {
+            "virtual_hosts": [{"name": "api", "domains": ["*"], "routes": routes or [everything]}]
+        },
+    }
+    listener = {
+        "name": "api",
+        "address": address(port),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+    return {
+        "admin": {"address": address(admin)},
+        "stats_config": {"stats_tags": list(tags)},
+        "static_resources": {"listeners": [listener]},
+    }
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for held in sockets:
+        held.bind(("127.0.0.1", 0))
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+def start(folder, name, filters, loggers, **more):
+    """An Envoy that is ready: the process, its port and that of its admin interface."""
+    port, admin = free_ports(2)
+    config = folder / f"{admin}.json"
+    config.write_text(json.dumps(configuration(filters, loggers, port, admin, **more)))
+    command = [tool("envoy"), "-c", str(config), "--disable-hot-restart"]
+    command += ["--concurrency", "1", "-l", "error"]
+    process = until_answered(name, command, folder / f"{admin}.log", f"127.0.0.1:{admin}/ready")
+    return process, port, admin
+
+
+def until_answered(name, command, log, url):
+    """Starts a server and waits until it answers; ends the program where it does not."""
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://{url}", timeout=1):
+                return process
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                sys.exit(f"{name} does not start:\n{log.read_text()}")
+            time.sleep(0.05)
+
+
+def cpu_nanoseconds(pid):
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads)
