@@ -25,6 +25,7 @@ use crate::{
     config::{Config, ConfigErrors},
     own_metrics::OwnMetrics,
     own_scrapes::OwnScrapes,
+    room::{self, Room},
     server::{
         auth::Checks,
         connections::{self, Limits},
@@ -113,6 +114,7 @@ pub async fn build(config: Config) -> Result<Bound, StartError> {
     let parts = Parts {
         own_scrapes: OwnScrapes::default(),
         own_metrics: OwnMetrics::register(Registry::new())?,
+        room: Room::new(room::CAPACITY),
         checks: Arc::new(Checks::new().map_err(|_| StartError::Random)?),
         reloader,
     };
@@ -188,6 +190,7 @@ impl Bound {
             head_timeout: HEAD_TIMEOUT,
             handshake_timeout: HANDSHAKE_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
+            crowd: self.parts.room.crowd(),
         };
         self.reads.begin(self.config.read_timeout);
         let serving = self.parts.serving(&self.config, &self.web, &self.reads);

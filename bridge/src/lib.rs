@@ -12,7 +12,7 @@
 //! - [`pages`]: which families stand on which page
 //! - [`exposition`]: families to text; [`rendered`]: once for all callers
 //! - [`live`]: the last 15 minutes, and the page that shows them
-//! - [`negotiate`], [`server`]: HTTP
+//! - [`negotiate`], [`server`]: HTTP; [`room`]: how much of it waits in memory
 //! - [`app`]: wiring; [`config`], [`web_file`], [`cli`]: settings
 //! - [`explain`]: what a plugin configuration does, without any Envoy
 //!
@@ -39,6 +39,7 @@ pub mod own_metrics;
 pub mod own_scrapes;
 pub mod pages;
 pub mod rendered;
+pub mod room;
 pub mod scrape;
 pub mod server;
 mod single_flight;

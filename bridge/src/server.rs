@@ -23,6 +23,7 @@
 pub mod auth;
 pub mod connections;
 mod held_body;
+mod patience;
 pub mod reload;
 pub mod serving;
 
@@ -55,6 +56,7 @@ use crate::{
     own_scrapes::{OwnScrapes, SCRAPE_HEADER},
     pages::{NoPage, Pages},
     rendered::Page,
+    room::Room,
 };
 
 /// Prometheus says with this header how long it waits.
@@ -65,6 +67,8 @@ pub const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 pub struct Surroundings {
     /// Deadline of a read whose caller names none.
     pub timeout: Duration,
+    /// Where pages wait until they are taken.
+    pub room: Room,
     /// Reloads the configuration, if that may be asked for over HTTP.
     pub reloader: Option<Reloader>,
     /// The live page, if there is one.
@@ -164,7 +168,7 @@ async fn metrics(
         _ => Err(NoPage::UnknownTarget),
     };
     match page {
-        Ok(page) => exposition(page, format, &headers).await,
+        Ok(page) => exposition(page, format, &headers, &app.around.room).await,
         Err(error) => no_page(&error),
     }
 }
@@ -193,7 +197,7 @@ async fn service_metrics(
     let format = negotiate::format(&headers);
     let deadline = app.deadline(&headers);
     match app.pages.service(service, deadline, format).await {
-        Ok(page) => exposition(page, format, &headers).await,
+        Ok(page) => exposition(page, format, &headers, &app.around.room).await,
         Err(error) => no_page(&error),
     }
 }
@@ -243,9 +247,10 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// However long a scraper is ready to wait.
 const LONGEST_READ: Duration = Duration::from_mins(2);
 
-async fn exposition(page: Page, format: Format, headers: &HeaderMap) -> Response {
+async fn exposition(page: Page, format: Format, headers: &HeaderMap, room: &Room) -> Response {
     let coding = negotiate::coding(headers);
     let body = page.coded(coding, negotiate::encode).await;
+    let body = room.keep(body).await;
     let mut response = whole(StatusCode::OK, format.content_type(), body);
     let headers = response.headers_mut();
     headers.insert(

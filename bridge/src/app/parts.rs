@@ -14,6 +14,7 @@ use crate::{
     own_metrics::OwnMetrics,
     own_scrapes::OwnScrapes,
     pages::Pages,
+    room::Room,
     server::{
         self, Surroundings,
         auth::{Auth, Checks},
@@ -27,6 +28,7 @@ use crate::{
 pub(super) struct Parts {
     pub(super) own_scrapes: OwnScrapes,
     pub(super) own_metrics: OwnMetrics,
+    pub(super) room: Room,
     pub(super) checks: Arc<Checks>,
     pub(super) reloader: Reloader,
 }
@@ -74,6 +76,7 @@ impl Parts {
         let ending = CancellationToken::new();
         let around = Surroundings {
             timeout: config.read_timeout,
+            room: self.room.clone(),
             reloader: config.lifecycle.then(|| self.reloader.clone()),
             live: reads.live.clone(),
             ending: ending.clone(),

@@ -5,7 +5,8 @@
 //!   never keep a scraper out.
 //! - A client has a limited time for the TLS handshake, to send a request's
 //!   head (and to stay idle between two) and to take the next bytes of an
-//!   answer. A handshake counts as a connection without a request in hand.
+//!   answer: less of it while somebody waits for a connection, or for what slow
+//!   clients hold. A handshake counts as a connection without a request in hand.
 //! - A connection is answered by one configuration; when another takes over,
 //!   its request in hand is answered and it ends.
 //! - At the end no new connection is taken, requests in hand are answered, and
@@ -32,10 +33,10 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_io_timeout::TimeoutStream;
 use tracing::{debug, warn};
 
-use super::{held_body::HeldBody, serving::Serving};
+use super::{held_body::HeldBody, patience::Patient, serving::Serving};
+use crate::room::Crowd;
 
 /// How many connections, and how slow they may be.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// Time that a client may take no byte of an answer.
     pub write_timeout: Duration,
+    /// Whether anybody waits for what slow clients hold.
+    pub crowd: Crowd,
 }
 
 /// Largest head of a request.
@@ -81,6 +84,7 @@ pub async fn serve(
         if connections.len() >= limits.max_connections {
             // Where every connection has a request in hand, the new one waits.
             slots.shed_longest_waiting();
+            let _waiting = limits.crowd.wait();
             tokio::select! {
                 _ = connections.join_next() => {}
                 () = &mut shutdown => break,
@@ -126,9 +130,7 @@ async fn connection(
 ) {
     // A page is written in one piece; without this its end may wait for an ACK.
     let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.write_timeout));
-    let stream = Box::pin(stream);
+    let stream = Patient::new(stream, limits.write_timeout, limits.crowd.clone());
     let Some(acceptor) = serving.acceptor() else {
         return requests(stream, peer, &limits, serving, slot).await;
     };

@@ -6,6 +6,7 @@ use std::{
 use axum::Router;
 use gatemeter_bridge::{
     config::Key,
+    room::Crowd,
     server::{
         auth::{Auth, Checks},
         connections::{self, Limits},
@@ -145,16 +146,19 @@ async fn serving(
     (address, end)
 }
 
-const LIMITS: Limits = Limits {
-    max_connections: 4,
-    head_timeout: Duration::from_millis(200),
-    handshake_timeout: Duration::from_millis(200),
-    write_timeout: Duration::from_millis(200),
-};
+fn limits() -> Limits {
+    Limits {
+        max_connections: 4,
+        head_timeout: Duration::from_millis(200),
+        handshake_timeout: Duration::from_millis(200),
+        write_timeout: Duration::from_millis(200),
+        crowd: Crowd::default(),
+    }
+}
 
 #[tokio::test]
 async fn a_head_that_takes_too_long_ends_the_connection() {
-    let (address, _end) = serving(LIMITS, b"x").await;
+    let (address, _end) = serving(limits(), b"x").await;
     let mut client = TcpStream::connect(address).await.unwrap();
     // A byte now and then does not make the time longer.
     let dripping = async {
@@ -168,13 +172,13 @@ async fn a_head_that_takes_too_long_ends_the_connection() {
 #[tokio::test]
 async fn a_client_that_does_not_take_its_answer_is_cut() {
     static PAGE: [u8; 64 << 20] = [b'x'; 64 << 20];
-    let (address, _end) = serving(LIMITS, &PAGE).await;
+    let (address, _end) = serving(limits(), &PAGE).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     client
         .write_all(b"GET / HTTP/1.1\r\nhost: b\r\n\r\n")
         .await
         .unwrap();
-    tokio::time::sleep(LIMITS.write_timeout * 3).await;
+    tokio::time::sleep(limits().write_timeout * 3).await;
     let mut taken = Vec::new();
     let _ = within(client.read_to_end(&mut taken)).await;
     assert!(taken.starts_with(b"HTTP/1.1 200 OK"));
@@ -186,7 +190,7 @@ async fn a_connection_over_the_limit_closes_the_one_that_waited_longest() {
     let limits = Limits {
         max_connections: 2,
         head_timeout: Duration::from_secs(60),
-        ..LIMITS
+        ..limits()
     };
     let (address, _end) = serving(limits, b"x").await;
     let mut open = Vec::new();
@@ -202,6 +206,42 @@ async fn a_connection_over_the_limit_closes_the_one_that_waited_longest() {
     let mut byte = [0];
     assert_eq!(within(open[1].read(&mut byte)).await.unwrap(), 0);
     ask(&mut open[0]).await;
+}
+
+#[tokio::test]
+async fn clients_that_do_not_take_their_answers_are_cut_early_for_the_next() {
+    static PAGE: [u8; 16 << 20] = [b'x'; 16 << 20];
+    let limits = Limits {
+        max_connections: 2,
+        write_timeout: Duration::from_secs(3600),
+        ..limits()
+    };
+    let crowd = limits.crowd.clone();
+    let (address, _end) = serving(limits, &PAGE).await;
+    let mut stalled = Vec::new();
+    for _ in 0..2 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: b\r\n\r\n")
+            .await
+            .unwrap();
+        within(client.read_u8()).await.unwrap();
+        stalled.push(client);
+    }
+    // As long as nobody waits they may take their time.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!crowd.is_waiting());
+    let request = b"GET / HTTP/1.1\r\nhost: b\r\nconnection: close\r\n\r\n";
+    let answer = raw(address, request).await;
+    assert_eq!(answer.len() - answer.find("xx").unwrap(), PAGE.len());
+    let mut taken = 0;
+    for mut client in stalled {
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(2), client.read_to_end(&mut rest)).await;
+        taken += rest.len();
+    }
+    assert!(taken < 2 * PAGE.len(), "{taken} bytes");
+    assert!(!crowd.is_waiting());
 }
 
 async fn ask(client: &mut TcpStream) {

@@ -76,7 +76,7 @@ async fn idle_connections_do_not_hold_up_the_end() {
     drop(idle);
 }
 
-fn bridge(arguments: &[&str]) -> Command {
+pub(crate) fn bridge(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatemeter-bridge"));
     command.args(arguments).stdin(Stdio::null());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GATEMETER_")) {
@@ -241,7 +241,7 @@ fn a_budget_that_is_exceeded_ends_with_1() {
 }
 
 /// A bridge process; killed when dropped.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -250,7 +250,7 @@ impl Drop for Process {
     }
 }
 
-fn start(command: &mut Command) -> (Process, String, impl std::io::Read) {
+pub(crate) fn start(command: &mut Command) -> (Process, String, impl std::io::Read + use<>) {
     let mut child = Process(command.stderr(Stdio::piped()).spawn().unwrap());
     let mut log = BufReader::new(child.0.stderr.take().unwrap());
     let mut line = String::new();

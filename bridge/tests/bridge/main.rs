@@ -17,6 +17,8 @@ mod requests;
 mod web_file;
 // A new configuration takes over.
 mod reload;
+// How much time and memory either can cost the process.
+mod bounds;
 // Start, end, and the process around it.
 mod life_cycle;
 // The pages as promtool, the official parsers and Prometheus read them.
