@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""What clients that misbehave cost the bridge: the slowest scrape, the most memory.
+
+A fake Envoy on loopback serves the same answer each time; the real bridge reads
+it. Scrapes are taken one after another, as Prometheus takes them, while
+
+- 1,000 sockets send a head, a body or nothing, a byte a second;
+- 200 clients ask for a page of 100,000 stats and take a kilobyte in 100 ms.
+
+A client that is cut comes back. Memory is VmHWM of the bridge's process. Linux
+only; needs what `make build` leaves.
+
+    usage: scripts/bench_clients.py [SCRAPES]
+"""
+
+import asyncio
+import contextlib
+import http.client
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BRIDGE = ROOT / "target" / "release" / "gatemeter-bridge"
+BOUNDS = ("0.001", "0.005", "0.01", "0.1", "1.0")
+
+
+def stats(count):
+    """A /stats text of one service, five stats a path."""
+    lines = ["wasmcustom.gatemeter_filter_info.service=api.version=1: 1"]
+    for path in range(count // len(BOUNDS)):
+        name = f"http_request_duration_seconds_bin.service=api.method=GET.path=/api/content/part-{path}/detail"
+        lines += [f"wasmcustom.{name}.status=200.le={le}: {path}" for le in BOUNDS]
+    return "\n".join(lines).encode() + b"\n"
+
+
+async def fake_envoy(body):
+    """Answers every connection with this body; returns the server."""
+    answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+    async def serve(reader, writer):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    return await asyncio.start_server(serve, "127.0.0.1", 0)
+
+
+class Bridge:
+    """The bridge's process, reading the Envoy at this port."""
+
+    def __init__(self, envoy):
+        if not BRIDGE.exists():
+            sys.exit(f"{BRIDGE.relative_to(ROOT)} is missing; run: make build")
+        arguments = [f"--envoy.admin=http://127.0.0.1:{envoy}", "--web.listen-address=127.0.0.1:0"]
+        self.process = subprocess.Popen([BRIDGE, *arguments], stderr=subprocess.PIPE, text=True)
+        line = self.process.stderr.readline()
+        self.port = int(line.split("listening address=127.0.0.1:")[1].split()[0])
+        # Read on, so that it never waits for a place to write to.
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def peak_memory(self):
+        """In MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1000
+
+    def scrape(self):
+        """Seconds for one whole page, and its size."""
+        begin = time.perf_counter()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request("GET", "/metrics")
+        page = connection.getresponse().read()
+        took = time.perf_counter() - begin
+        connection.close()
+        if b"\ngatemeter_up 1\n" not in page:
+            sys.exit("a scrape without Envoy's stats; the bridge does not stand this")
+        return took, len(page)
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+async def again_and_again(port, client):
+    while True:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            # A small buffer, so that what is not read is not taken either.
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+            try:
+                await client(reader, writer)
+            finally:
+                writer.close()
+        await asyncio.sleep(0.1)
+
+
+def slow_socket(index):
+    requests = (
+        b"GET /metrics HTTP/1.1\r\nhost: b\r\nx: " + b"x" * 4000,
+        b"\r\n" * 2000,
+        b"POST /metrics HTTP/1.1\r\nhost: b\r\ncontent-length: 9999\r\n\r\n",
+        b"",
+    )
+
+    async def client(reader, writer):
+        for byte in requests[index % len(requests)]:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(1)
+        await reader.readexactly(1)
+
+    return client
+
+
+def slow_reader(index):
+    accept = (b"text/plain", b"application/openmetrics-text")[index % 2]
+
+    async def client(reader, writer):
+        # Not all at once, so that they get pages of many reads.
+        await asyncio.sleep(index * 0.02)
+        writer.write(b"GET /metrics HTTP/1.1\r\nhost: b\r\naccept: %s\r\n\r\n" % accept)
+        while True:
+            await reader.readexactly(1000)
+            await asyncio.sleep(0.1)
+
+    return client
+
+
+async def measure(what, body, clients, scrapes):
+    envoy = await fake_envoy(body)
+    bridge = Bridge(envoy.sockets[0].getsockname()[1])
+    try:
+        alone = [await asyncio.to_thread(bridge.scrape) for _ in range(5)]
+        before = bridge.peak_memory()
+        tasks = [asyncio.create_task(again_and_again(bridge.port, client)) for client in clients]
+        await asyncio.sleep(5)
+        times = []
+        for _ in range(scrapes):
+            times.append((await asyncio.to_thread(bridge.scrape))[0])
+            await asyncio.sleep(0.1)
+        peak = bridge.peak_memory()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        bridge.end()
+        envoy.close()
+    least, size = min(alone)
+    print(
+        f"| {what} | {size / 1e6:.1f} | {least * 1e3:.0f} | {statistics.median(times) * 1e3:.0f} "
+        f"| {max(times) * 1e3:.0f} | {before:.0f} | {peak:.0f} |"
+    )
+
+
+async def main():
+    scrapes = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    print("| clients | page (MB) | scrape alone (ms) | median | worst | peak before (MB) | peak |")
+    print("|---|---|---|---|---|---|---|")
+    await measure("1,000 slow sockets", stats(100), map(slow_socket, range(1000)), scrapes)
+    await measure("200 slow readers", stats(100_000), map(slow_reader, range(200)), scrapes)
+
+
+asyncio.run(main())
