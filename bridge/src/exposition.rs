@@ -89,8 +89,15 @@ impl<'a> Part<'a> {
 /// that have series on it. Families of one name must have one type and no
 /// series twice; text and unit are those of the first.
 pub fn page(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> String {
+    let pieces = pieces(parts, scope, format);
+    pieces.iter().map(|piece| &**piece).collect()
+}
+
+/// The same, in pieces that end with a line.
+pub fn pieces(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> Vec<String> {
     let mut page = Page {
-        text: String::with_capacity(likely_length(parts, scope)),
+        pieces: Vec::new(),
+        text: String::with_capacity(PIECE + PIECE / 2),
         head: String::new(),
         les: Vec::new(),
         digits: itoa::Buffer::new(),
@@ -116,10 +123,18 @@ pub fn page(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> String {
     if format == Format::OpenMetrics {
         page.text.push_str("# EOF\n");
     }
-    page.text
+    page.end_piece();
+    page.pieces
 }
 
+/// About how long a piece is, in bytes. A page of megabytes in one would have to
+/// be found room for at every scrape, and allocators keep such room: twice the
+/// page for each thread that once made one.
+const PIECE: usize = 64 * 1024;
+
 struct Page<'a> {
+    pieces: Vec<String>,
+    /// The piece that is being written.
     text: String,
     /// `{` and the labels of a series, without the end; empty without labels.
     head: String,
@@ -128,32 +143,6 @@ struct Page<'a> {
     digits: itoa::Buffer,
     scope: Scope<'a>,
     format: Format,
-}
-
-/// About as many bytes as the page will have, rather more than less.
-fn likely_length(parts: &[Part<'_>], scope: Scope<'_>) -> usize {
-    const NUMBER: usize = 10;
-    // `_bucket`, `service=""` and `le="0.005"`, with braces.
-    const SUFFIX: usize = 34;
-    const HEADER: usize = 256;
-    let mut length = 0;
-    for part in parts {
-        for family in part.families.iter().filter(|family| scope.has(family)) {
-            length += HEADER;
-            for series in family.series.iter().filter(|series| scope.shows(series)) {
-                let service = series.service.as_deref().map_or(0, str::len);
-                let labels = part.labels.len() + service + series.labels.text().len();
-                let line = family.name.len() + labels + NUMBER;
-                let lines = match &series.point {
-                    Point::Number(_) => 1,
-                    Point::Histogram(histogram) => histogram.buckets.len() + 3,
-                    Point::Lines(lines) => lines.len(),
-                };
-                length += lines * (line + SUFFIX);
-            }
-        }
-    }
-    length
 }
 
 impl Page<'_> {
@@ -184,7 +173,7 @@ impl Page<'_> {
                 }
             }
             Format::Text => {
-                if !self.text.is_empty() {
+                if !(self.text.is_empty() && self.pieces.is_empty()) {
                     self.text.push('\n');
                 }
                 let help = escape(&family.help, false);
@@ -203,7 +192,17 @@ impl Page<'_> {
                     Point::Histogram(histogram) => self.histogram(&family.name, histogram),
                     Point::Lines(lines) => self.lines(family, lines),
                 }
+                if self.text.len() >= PIECE {
+                    self.end_piece();
+                }
             }
+        }
+    }
+
+    fn end_piece(&mut self) {
+        if !self.text.is_empty() {
+            self.pieces.push(self.text.as_str().to_owned());
+            self.text.clear();
         }
     }
 

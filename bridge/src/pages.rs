@@ -205,7 +205,7 @@ impl Pages {
         let kind = Kind::Service(service.clone());
         let make = move || {
             let page = Speakers::new(&readers, &read, format);
-            exposition::page(&page.parts(&[]), Scope::Service(&service), format)
+            exposition::pieces(&page.parts(&[]), Scope::Service(&service), format)
         };
         Ok(first.page(&others, Name { kind, format }, make).await)
     }
@@ -291,7 +291,7 @@ impl Pages {
                 own.push((Arc::default(), of_bridge));
             }
             speakers.count(&mut own, is_whole);
-            let page = exposition::page(&speakers.parts(&own), Scope::All, format);
+            let page = exposition::pieces(&speakers.parts(&own), Scope::All, format);
             if is_whole {
                 readers.own_metrics.page_made(start.elapsed());
             }

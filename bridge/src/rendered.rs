@@ -43,13 +43,16 @@ struct Body {
     coding: Coding,
     /// The other reads that it is made of, in their order.
     others: Vec<Weak<Rendered>>,
-    bytes: Arc<OnceCell<Bytes>>,
+    pieces: Arc<OnceCell<Pieces>>,
 }
+
+/// A body, in pieces that are shared.
+pub type Pieces = Arc<[Bytes]>;
 
 /// A page that is there.
 #[derive(Debug)]
 pub struct Page {
-    text: Bytes,
+    text: Pieces,
     name: Name,
     read: Arc<Rendered>,
     others: Vec<Weak<Rendered>>,
@@ -62,12 +65,13 @@ impl Rendered {
         self: &Arc<Self>,
         others: &[Arc<Self>],
         name: Name,
-        make: impl FnOnce() -> String + Send + 'static,
+        make: impl FnOnce() -> Vec<String> + Send + 'static,
     ) -> Page {
         let others: Vec<Weak<Self>> = others.iter().map(Arc::downgrade).collect();
-        let bytes = self.body(&name, Coding::Identity, &others);
-        let text = bytes
-            .get_or_init(async || in_background(move || Bytes::from(make())).await)
+        let pieces = self.body(&name, Coding::Identity, &others);
+        let make = move || make().into_iter().map(Bytes::from).collect();
+        let text = pieces
+            .get_or_init(async || in_background(make).await)
             .await
             .clone();
         Page {
@@ -79,7 +83,7 @@ impl Rendered {
     }
 
     /// Where the body is or will be.
-    fn body(&self, name: &Name, coding: Coding, others: &[Weak<Self>]) -> Arc<OnceCell<Bytes>> {
+    fn body(&self, name: &Name, coding: Coding, others: &[Weak<Self>]) -> Arc<OnceCell<Pieces>> {
         // No code between lock and unlock can leave the list half changed.
         let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
         let known = bodies.iter().find(|body| {
@@ -90,29 +94,29 @@ impl Rendered {
                 && pairs.all(|(a, b)| a.ptr_eq(b))
         });
         if let Some(body) = known {
-            return Arc::clone(&body.bytes);
+            return Arc::clone(&body.pieces);
         }
-        let bytes = Arc::default();
+        let pieces = Arc::default();
         bodies.push(Body {
             name: name.clone(),
             coding,
             others: others.to_vec(),
-            bytes: Arc::clone(&bytes),
+            pieces: Arc::clone(&pieces),
         });
-        bytes
+        pieces
     }
 }
 
 impl Page {
     /// The page in a coding, by `code` if nobody else has made it or does.
-    pub async fn coded(self, coding: Coding, code: fn(Coding, Bytes) -> Bytes) -> Bytes {
+    pub async fn coded(self, coding: Coding, code: fn(Coding, &[Bytes]) -> Bytes) -> Pieces {
         if coding == Coding::Identity {
             return self.text;
         }
-        let bytes = self.read.body(&self.name, coding, &self.others);
+        let pieces = self.read.body(&self.name, coding, &self.others);
         let text = self.text;
-        bytes
-            .get_or_init(async || in_background(move || code(coding, text)).await)
+        pieces
+            .get_or_init(async || in_background(move || Pieces::from([code(coding, &text)])).await)
             .await
             .clone()
     }
@@ -131,9 +135,9 @@ mod tests {
 
     static CODED: AtomicUsize = AtomicUsize::new(0);
 
-    fn reversed(_: Coding, text: Bytes) -> Bytes {
+    fn reversed(_: Coding, text: &[Bytes]) -> Bytes {
         CODED.fetch_add(1, Ordering::SeqCst);
-        text.iter().rev().copied().collect()
+        text.concat().into_iter().rev().collect()
     }
 
     #[tokio::test]
@@ -145,15 +149,15 @@ mod tests {
             tokio::spawn(async move {
                 let make = move || {
                     made.fetch_add(1, Ordering::SeqCst);
-                    "ab".to_owned()
+                    vec!["a".to_owned(), "b".to_owned()]
                 };
                 let page = read.page(&[], NAME, make).await;
-                assert_eq!(page.text, "ab");
+                assert_eq!(page.text.concat(), b"ab");
                 page.coded(Coding::Gzip, reversed).await
             })
         });
         for caller in callers.collect::<Vec<_>>() {
-            assert_eq!(caller.await.unwrap(), "ba");
+            assert_eq!(caller.await.unwrap().concat(), b"ba");
         }
         assert_eq!(made.load(Ordering::SeqCst), 1);
         assert_eq!(CODED.load(Ordering::SeqCst), 1);
@@ -165,7 +169,7 @@ mod tests {
         let others = [Arc::default(), Arc::default()];
         let make = |text: &str| {
             let text = text.to_owned();
-            move || text
+            move || vec![text]
         };
         let openmetrics = Name {
             format: Format::OpenMetrics,
@@ -177,7 +181,8 @@ mod tests {
         };
         let page = async |read: &Arc<Rendered>, others: &[Arc<Rendered>], name: &Name, text| {
             let page = read.page(others, name.clone(), make(text)).await;
-            page.coded(Coding::Identity, reversed).await
+            let pieces = page.coded(Coding::Identity, reversed).await;
+            String::from_utf8(pieces.concat()).unwrap()
         };
         assert_eq!(page(&first, &[], &NAME, "1").await, "1");
         assert_eq!(page(&first, &[], &openmetrics, "2").await, "2");

@@ -13,6 +13,8 @@ use std::sync::{
 use bytes::Bytes;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
+use crate::rendered::Pieces;
+
 /// Whether somebody waits for what slow clients hold; clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Crowd(Arc<AtomicUsize>);
@@ -55,7 +57,7 @@ struct Inner {
 /// A page and the room that it takes.
 #[derive(Debug)]
 struct Page {
-    bytes: Bytes,
+    pieces: Pieces,
     taken: OnceCell<Option<OwnedSemaphorePermit>>,
 }
 
@@ -85,22 +87,21 @@ impl Room {
 
     /// The page, as soon as there is room for it. Clones of one page, given here
     /// by several callers, take room once.
-    pub async fn keep(&self, page: Bytes) -> Bytes {
+    pub async fn keep(&self, page: Pieces) -> Kept {
         let page = self.page(page);
-        page.taken.get_or_init(|| self.take(page.bytes.len())).await;
-        Bytes::from_owner(Reader(page))
+        let length = page.pieces.iter().map(Bytes::len).sum();
+        page.taken.get_or_init(|| self.take(length)).await;
+        Kept(page)
     }
 
-    fn page(&self, bytes: Bytes) -> Arc<Page> {
+    fn page(&self, pieces: Pieces) -> Arc<Page> {
         let mut pages = self.0.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.retain(|page| page.strong_count() > 0);
-        let known = pages.iter().filter_map(Weak::upgrade).find(|page| {
-            // What it holds lies at no other page's address.
-            page.bytes.as_ptr() == bytes.as_ptr() && page.bytes.len() == bytes.len()
-        });
+        let mut known = pages.iter().filter_map(Weak::upgrade);
+        let known = known.find(|page| Arc::ptr_eq(&page.pieces, &pieces));
         known.unwrap_or_else(|| {
             let page = Arc::new(Page {
-                bytes,
+                pieces,
                 taken: OnceCell::new(),
             });
             pages.push(Arc::downgrade(&page));
@@ -121,11 +122,14 @@ impl Room {
     }
 }
 
-struct Reader(Arc<Page>);
+/// A page that has its room until this is dropped.
+#[derive(Clone, Debug)]
+pub struct Kept(Arc<Page>);
 
-impl AsRef<[u8]> for Reader {
-    fn as_ref(&self) -> &[u8] {
-        &self.0.bytes
+impl Kept {
+    /// The page.
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.0.pieces
     }
 }
 
@@ -137,8 +141,8 @@ mod tests {
 
     use super::*;
 
-    fn page(units: usize) -> Bytes {
-        vec![b'x'; units * UNIT].into()
+    fn page(units: usize) -> Pieces {
+        (0..units).map(|_| vec![b'x'; UNIT].into()).collect()
     }
 
     #[tokio::test]
@@ -146,7 +150,7 @@ mod tests {
         let room = Room::new(3 * UNIT);
         let crowd = room.crowd();
         let first = room.keep(page(2)).await;
-        let piece = first.slice(..1);
+        let other = first.clone();
         drop(first);
         assert!(!crowd.is_waiting());
         {
@@ -154,13 +158,13 @@ mod tests {
             let moment = Duration::from_millis(200);
             assert!(timeout(moment, second.as_mut()).await.is_err());
             assert!(crowd.is_waiting());
-            drop(piece);
-            assert_eq!(second.await, page(2));
+            drop(other);
+            assert_eq!(second.await.pieces(), &*page(2));
         }
         assert!(!crowd.is_waiting());
         assert_eq!(
-            room.keep(page(100)).await,
-            page(100),
+            room.keep(page(100)).await.pieces(),
+            &*page(100),
             "larger than the room"
         );
     }
@@ -175,14 +179,14 @@ mod tests {
             readers.push(room.keep(shared.clone()).await);
         }
         drop(shared);
-        assert_eq!(room.keep(page(1)).await, page(1));
+        assert_eq!(room.keep(page(1)).await.pieces(), &*page(1));
         let waits = room.keep(page(2));
         assert!(timeout(Duration::from_millis(100), waits).await.is_err());
         readers.truncate(1);
         let waits = room.keep(page(2));
         assert!(timeout(Duration::from_millis(100), waits).await.is_err());
         readers.clear();
-        assert_eq!(room.keep(page(2)).await, page(2));
+        assert_eq!(room.keep(page(2)).await.pieces(), &*page(2));
         assert!(!crowd.is_waiting());
     }
 
@@ -197,6 +201,6 @@ mod tests {
         }
         let next = room.keep(shared);
         drop(first);
-        assert_eq!(next.await, page(2));
+        assert_eq!(next.await.pieces(), &*page(2));
     }
 }

@@ -21,6 +21,7 @@
 //! one Host is refused (RFC 9112 §3.2).
 
 pub mod auth;
+mod body_in_pieces;
 pub mod connections;
 mod held_body;
 mod patience;
@@ -48,7 +49,7 @@ use hyper::{
 use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
 
-use self::{held_body::HeldBody, reload::Reloader};
+use self::{body_in_pieces::BodyInPieces, held_body::HeldBody, reload::Reloader};
 use crate::{
     exposition::Format,
     live::Live,
@@ -152,7 +153,7 @@ async fn landing() -> Response {
         "<li><a href=\"/-/ready\">/-/ready</a>: whether Envoy can be read</li>",
         "</ul></body></html>\n"
     );
-    whole(StatusCode::OK, "text/html; charset=utf-8", PAGE.into())
+    whole(StatusCode::OK, "text/html; charset=utf-8", PAGE)
 }
 
 async fn metrics(
@@ -249,8 +250,8 @@ const LONGEST_READ: Duration = Duration::from_mins(2);
 
 async fn exposition(page: Page, format: Format, headers: &HeaderMap, room: &Room) -> Response {
     let coding = negotiate::coding(headers);
-    let body = page.coded(coding, negotiate::encode).await;
-    let body = room.keep(body).await;
+    let page = page.coded(coding, negotiate::encode).await;
+    let body = Body::new(BodyInPieces::new(room.keep(page).await));
     let mut response = whole(StatusCode::OK, format.content_type(), body);
     let headers = response.headers_mut();
     headers.insert(
@@ -272,12 +273,14 @@ fn text(status: StatusCode, text: &str) -> Response {
     whole(status, "text/plain; charset=utf-8", body)
 }
 
-fn whole(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
-    let length = HeaderValue::from(body.len());
-    let mut response = Response::new(Body::from(body));
+/// An answer with a body whose length is known.
+fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response {
+    let body = body.into();
+    let length = body.size_hint().exact();
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CONTENT_LENGTH, length);
+    headers.extend(length.map(|length| (header::CONTENT_LENGTH, HeaderValue::from(length))));
     response
 }

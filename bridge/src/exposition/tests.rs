@@ -288,3 +288,27 @@ fn a_counter_that_does_not_end_in_total_has_no_type_in_openmetrics() {
         "# HELP x X.\n# TYPE x unknown\nx{a=\"b\"} 1\n# EOF\n"
     );
 }
+
+#[test]
+fn pieces_of_a_long_page_end_with_lines_and_together_are_the_page() {
+    let mut family = gauge("X.", "b", Number::Whole(1));
+    let labels = (0..10_000).map(|value| LabelSet::shared([("a", value.to_string())]));
+    family.series = labels
+        .map(|labels| Series {
+            labels,
+            ..family.series[0].clone()
+        })
+        .collect();
+    let families = [family];
+    let families = [Part::plain(&families)];
+    let pieces = pieces(&families, Scope::All, Format::OpenMetrics);
+    assert!(pieces.len() > 1);
+    assert!(
+        pieces
+            .iter()
+            .all(|piece| piece.ends_with('\n') && piece.len() < 2 * PIECE)
+    );
+    let page = page(&families, Scope::All, Format::OpenMetrics);
+    assert_eq!(pieces.concat(), page);
+    assert_eq!(page.lines().count(), 10_003);
+}

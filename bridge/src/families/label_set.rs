@@ -20,9 +20,9 @@ pub struct LabelSet {
 /// Where a label stands in the text: its value is in quotes behind its name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Span {
-    name: usize,
-    name_end: usize,
-    value_end: usize,
+    name: u32,
+    name_end: u32,
+    value_end: u32,
 }
 
 impl LabelSet {
@@ -40,14 +40,14 @@ impl LabelSet {
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref());
             push_label(&mut text, name, value);
-            let value_end = text.len() - 1;
             let shown = escape(value, true);
-            let name_end = value_end - shown.len() - 2;
+            // A line of `/stats` or of a page has fewer bytes.
+            let back = |bytes: usize| u32::try_from(text.len() - bytes).unwrap_or(u32::MAX);
             is_escaped |= shown != value;
             spans.push(Span {
-                name: name_end - name.len(),
-                name_end,
-                value_end,
+                name: back(name.len() + shown.len() + 3),
+                name_end: back(shown.len() + 3),
+                value_end: back(1),
             });
             values.push(value.into());
         }
@@ -102,8 +102,10 @@ impl LabelSet {
         })
     }
 
-    fn part(&self, start: usize, end: usize) -> &str {
-        self.text.get(start..end).unwrap_or_default()
+    fn part(&self, start: u32, end: u32) -> &str {
+        self.text
+            .get(start as usize..end as usize)
+            .unwrap_or_default()
     }
 }
 

@@ -624,3 +624,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_steady_scrape_spells_no_labels_anew_and_new_names_only_their_own() {
+    let mut envoy = Envoy::expiring_after(60);
+    let hits = "wasmcustom.cache_hits_total.service=api.cache_type";
+    let bin = format!("{BIN}.service=api.method=GET.path=/a.status=200.le=0.001");
+    let sum = "wasmcustom.http_request_duration_nanoseconds_sum.service=api.method=GET.path=/a";
+    let mut lines = vec![
+        format!("{hits}=a: 1"),
+        format!("{sum}: 5"),
+        format!("{bin}: 1"),
+    ];
+    let mut read = |lines: &[String]| {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let families = envoy.says(0, &lines).families;
+        let series = families.into_iter().flat_map(|family| family.series);
+        series.map(|series| series.labels).collect::<Vec<_>>()
+    };
+    let first = read(&lines);
+    assert_eq!(first.len(), 3);
+    lines.insert(1, format!("{hits}=b: 1"));
+    let second = read(&lines);
+    assert_eq!(second.len(), 4);
+    for labels in &first {
+        assert!(
+            second.iter().any(|other| Arc::ptr_eq(labels, other)),
+            "{labels:?}"
+        );
+    }
+}
