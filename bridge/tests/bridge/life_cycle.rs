@@ -104,9 +104,14 @@ fn says_its_version_and_its_flags() {
     );
     let (code, out, _) = said(&bridge(&["--help"]).output().unwrap());
     assert_eq!(code, Some(0));
+    // It is broken into lines as wide as the terminal.
+    let out = out.split_whitespace().collect::<Vec<_>>().join(" ");
     for flag in [
         "--envoy.admin",
         "--web.listen-address",
+        "--web.config.file",
+        "--web.enable-lifecycle",
+        "Exit codes: 0 ended as asked, 64 wrong usage or configuration, 1 any other failure",
         "--config.file",
         "--config.check",
         "--log.level",
@@ -150,6 +155,39 @@ fn wrong_usage_and_wrong_configuration_exit_with_64() {
         ];
         assert_eq!(places, expected, "{err}");
     }
+}
+
+#[test]
+fn a_web_file_is_checked_with_the_configuration_and_before_the_start() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "basic_auth_users: {a: b}\nhttp2: true\n").unwrap();
+    let argument = format!("--web.config.file={}", file.path().display());
+    for check in [vec![], vec!["--config.check"]] {
+        let arguments = [vec![argument.as_str()], check].concat();
+        let (code, out, err) = said(&bridge(&arguments).output().unwrap());
+        assert_eq!((code, out.as_str()), (Some(64), ""), "{err}");
+        let lines: Vec<_> = err.lines().collect();
+        let file = file.path().display();
+        assert_eq!(lines.len(), 2, "{err}");
+        assert!(lines[0].starts_with(&format!("{file}:1:23: basic_auth_users.a: ")));
+        assert!(lines[1].starts_with(&format!("{file}:2:1: http2: unknown key; ")));
+    }
+}
+
+#[test]
+fn an_environment_variable_is_named_where_it_is_wrong() {
+    let output = bridge(&["--web.enable-lifecycle", "--config.check"])
+        .env("GATEMETER_LOG_FORMAT", "xml")
+        .env("GATEMETER_WEB_ENABLE_LIFECYCLE", "no")
+        .output()
+        .unwrap();
+    let (code, _, err) = said(&output);
+    assert_eq!(code, Some(64));
+    // The flag is stronger than the variable beside it.
+    assert_eq!(
+        err,
+        "GATEMETER_LOG_FORMAT: log.format: \"xml\"; expected text or json\n"
+    );
 }
 
 #[test]

@@ -31,6 +31,8 @@ mod envoys;
 mod sources;
 // What the bridge says of itself.
 mod own;
+// What docs/bridge.md says.
+mod documentation;
 // The arithmetic for any stats, read back by a parser that is not ours.
 mod exactness;
 
