@@ -138,7 +138,7 @@ impl Source for Process {
     fn applied(&self, config: &Config) {
         let set = |handle: &reload::Handle<_, _>| handle.reload(config.log_level);
         if let Some(Err(error)) = self.log_level.as_ref().map(set) {
-            warn!("the level of the log stays as it was: {error}");
+            warn!(%error, "the level of the log stays as it was");
         }
     }
 }

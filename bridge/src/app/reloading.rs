@@ -86,7 +86,7 @@ impl Reloading {
                     match self.parts.reads(&config) {
                         Ok(reads) => self.reads = reads,
                         Err(error) => {
-                            warn!("configuration refused: {error}");
+                            warn!(%error, "configuration refused");
                             self.parts.own_metrics.config_loaded(false);
                             return Reloaded::Refused;
                         }
@@ -139,7 +139,7 @@ impl Reloading {
 
     fn refused(&self, errors: &ConfigErrors) {
         for error in &errors.0 {
-            warn!("configuration refused: {error}");
+            warn!(%error, "configuration refused");
         }
         self.parts.own_metrics.config_loaded(false);
     }

@@ -116,7 +116,7 @@ async fn refused_by_the_system(error: &io::Error) {
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     );
     if !is_of_one_client {
-        warn!("cannot accept a connection: {error}");
+        warn!(%error, "cannot accept a connection");
         sleep(Duration::from_millis(200)).await;
     }
 }
@@ -142,7 +142,7 @@ async fn connection(
     };
     match stream {
         Ok(Ok(stream)) => requests(stream, peer, &limits, serving, slot).await,
-        Ok(Err(error)) => debug!(%peer, "TLS handshake failed: {error}"),
+        Ok(Err(error)) => debug!(%peer, %error, "TLS handshake failed"),
         Err(_) => debug!(%peer, "TLS handshake took too long"),
     }
 }

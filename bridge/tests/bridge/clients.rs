@@ -1,4 +1,5 @@
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,17 +13,21 @@ use gatemeter_bridge::{
         connections::{self, Limits},
         serving::Serving,
     },
+    web_file::WebFile,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::oneshot,
 };
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
     Bridge, STATS,
+    certificates::Authority,
     client::{get, raw},
     fake_admin::FakeAdmin,
+    web_file::{self, replace},
     within,
 };
 
@@ -123,10 +128,15 @@ async fn pipelined_requests_are_answered_in_turn() {
 }
 
 /// A server whose every answer has this body, and the way to end it.
-async fn serving(
+async fn serving(limits: Limits, body: &'static [u8]) -> (SocketAddr, oneshot::Sender<()>) {
+    serving_over(None, limits, body).await
+}
+
+async fn serving_over(
+    tls: Option<Arc<ServerConfig>>,
     limits: Limits,
     body: &'static [u8],
-) -> (std::net::SocketAddr, oneshot::Sender<()>) {
+) -> (SocketAddr, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (end, ending) = oneshot::channel();
@@ -135,7 +145,7 @@ async fn serving(
         own_scrapes: Default::default(),
         auth: Auth::new(Default::default(), Arc::new(Checks::new().unwrap())),
         headers: Default::default(),
-        tls: None,
+        tls,
         ending: Default::default(),
         drain_timeout: Duration::from_secs(1),
     };
@@ -167,6 +177,39 @@ async fn a_head_that_takes_too_long_ends_the_connection() {
         }
     };
     within(dripping).await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_takes_too_long_ends_the_connection() {
+    let limits = Limits {
+        head_timeout: Duration::from_secs(60),
+        ..limits()
+    };
+    let (address, _end) = serving_over(Some(tls()), limits, b"x").await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    // A record of 512 bytes, the beginning of a ClientHello, of which a byte comes
+    // now and then.
+    client
+        .write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc])
+        .await
+        .unwrap();
+    let dripping = async {
+        while client.write_all(&[3]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(dripping).await;
+}
+
+/// What a web file with a certificate leads to.
+fn tls() -> Arc<ServerConfig> {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Authority::new().signed(&["localhost"]);
+    replace(folder.path(), "server.crt", &pair.certificate);
+    replace(folder.path(), "server.key", &pair.key);
+    replace(folder.path(), "web.yml", web_file::TLS);
+    let file = WebFile::read(&folder.path().join("web.yml")).unwrap();
+    file.tls.unwrap()
 }
 
 #[tokio::test]

@@ -277,7 +277,7 @@ async fn sighup_reloads_the_file_of_the_process_and_its_log_says_so() {
     replace(folder.path(), "bridge.yml", text);
     child.signal("HUP");
     let refused = format!(
-        "configuration refused: {}:2:14: log.level: \"loud\"; expected error, warn, info, debug or trace",
+        "configuration refused error={}:2:14: log.level: \"loud\"; expected error, warn, info, debug or trace",
         file.display()
     );
     until("it is refused", async || has(&refused).await).await;
@@ -288,7 +288,7 @@ async fn sighup_reloads_the_file_of_the_process_and_its_log_says_so() {
         "web: {listen_address: ':9999'}\n",
     );
     child.signal("HUP");
-    let fixed = "reload: web.listen_address: changed; expected as before, a change takes a restart";
+    let fixed = "configuration refused error=reload: web.listen_address: changed; expected as before, a change takes a restart";
     until("it cannot follow", async || has(fixed).await).await;
 
     replace(folder.path(), "bridge.yml", &text.replace("loud", "error"));
