@@ -118,8 +118,9 @@ impl Page {
         let of = |page: &Self| {
             let mut sums: Vec<(f64, f64)> = Vec::new();
             for ((metric, set), bins) in &page.buckets {
-                let is_asked = labels.iter().all(|(label, value)| set[*label] == *value);
-                if metric != name || !is_asked {
+                let has =
+                    |(label, value): &(&str, &str)| set.get(*label).is_some_and(|v| v == value);
+                if metric != name || !labels.iter().all(has) {
                     continue;
                 }
                 sums.resize(bins.len(), (0.0, 0.0));

@@ -231,13 +231,13 @@ export class Detail {
     this.back = el("button", { type: "button", class: "tool", on: { click: () => chooseRoute(null) } }, "← whole service");
     this.totals = el("p", { class: "totals" });
     this.tiles = {};
-    const tile = (id, label) => {
+    const tile = (id, label, kind = "") => {
       this.tiles[id] = el("data", { id: `now-${id}` });
-      return el("div", {}, el("dt", {}, label), el("dd", {}, this.tiles[id]));
+      return el("div", { class: kind }, el("dt", {}, label), el("dd", {}, this.tiles[id]));
     };
     this.now = el("dl", { class: "tiles" },
       tile("rate", "requests"), tile("errors", "5xx"), tile("client", "4xx"), tile("p50", "p50"), tile("p95", "p95"), tile("p99", "p99"),
-      tile("open", "open"), tile("cache", "cache hits"), tile("pool", "pool in use"));
+      tile("open", "open", "of-service"), tile("cache", "cache hits", "of-service"), tile("pool", "pool in use", "of-service"));
     this.charts = {
       requests: new Lines("Requests per second", rate),
       latency: new Lines("Latency", seconds),
@@ -246,6 +246,7 @@ export class Detail {
       cache: new Lines("Cache hit ratio", percent, { most: 1 }),
       pool: new Lines("Connection pool in use", percent, { most: 1 }),
     };
+    for (const id of ["open", "cache", "pool"]) this.charts[id].node.classList.add("of-service");
     this.routes = new Routes(chooseRoute);
     this.health = new Health();
     this.quiet = el("div", { class: "quiet", hidden: true },
@@ -267,6 +268,8 @@ export class Detail {
     say(this.title, route ? pathOf(route) : service.name);
     this.title.classList.toggle("is-route", Boolean(route));
     this.back.hidden = !route;
+    // Connections, caches and pools are the whole service's.
+    this.main.classList.toggle("is-route", Boolean(route));
     this.tellTotals(part.totals);
     const isQuiet = service.totals.every((total) => total === "0");
     this.quiet.hidden = !isQuiet;
@@ -307,13 +310,10 @@ export class Detail {
 
   tellTotals(classes) {
     const all = classes.reduce((a, b) => a + BigInt(b), 0n);
-    const [ok, client, server, rest] = grouped(classes.map((count) => BigInt(count)));
-    const nodes = [["all", all, "requests since Envoy's start: "], ["ok", ok, "1xx to 3xx, "], ["client", client, "4xx, "], ["server", server, "5xx"]];
-    if (rest > 0n) nodes.push(["rest", rest, " no status"]);
-    this.totals.replaceChildren(...nodes.flatMap(([id, value, text]) => {
-      const lead = id === "rest" ? ", " : "";
-      return [lead, el("data", { id: `total-${id}`, value: String(value) }, whole(String(value))), ` ${text}`];
-    }));
+    const [, client, server, rest] = grouped(classes.map((count) => BigInt(count)));
+    const number = (id, value) => el("data", { id: `total-${id}`, value: String(value) }, whole(String(value)));
+    this.totals.replaceChildren(number("all", all), " requests since Envoy's start, of them 4xx ", number("client", client), ", 5xx ", number("server", server));
+    if (rest > 0n) this.totals.append(", no status ", number("rest", rest));
   }
 
   redraw() {
