@@ -213,6 +213,24 @@ async function quiet() {
   return { text: await page.textContent(".quiet"), is_shown: await page.locator(".quiet").isVisible(), faults: await faults(page, "quiet"), complaints };
 }
 
+/** What hostile names become: text, in every place where a name stands. */
+async function names() {
+  const { page, complaints } = await visit({ viewport: PHONE });
+  for (const summary of await page.locator(".values:visible > summary").all()) await summary.click();
+  const path = await page.textContent(".routes .path");
+  await page.locator(".route").first().click();
+  await page.waitForSelector("h2.is-route");
+  await page.keyboard.press("Escape");
+  return {
+    service: await page.textContent("#services strong"),
+    path,
+    title: await page.title(),
+    made: await page.locator("main img, main script, nav img, nav script, [onerror]").count(),
+    faults: await faults(page, "names"),
+    complaints,
+  };
+}
+
 /** Pictures for the documentation, in the folder `file`. */
 async function pictures() {
   for (const [name, options] of [
@@ -229,7 +247,7 @@ async function pictures() {
 }
 
 try {
-  const result = await { looks, keyboard, numbers, outage, quiet, pictures }[what]();
+  const result = await { looks, keyboard, numbers, outage, quiet, names, pictures }[what]();
   console.log(`result ${JSON.stringify(result)}`);
 } catch (error) {
   console.log(`failed ${error.stack}`);

@@ -1,16 +1,21 @@
 //! The live page in a real browser, beside the metrics page of the same bridge.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use gatemeter_e2e::bridge::Bridge;
 use gatemeter_e2e::client::{Call, Client};
 use gatemeter_e2e::demo::SERVICES;
 use gatemeter_e2e::live_page::{Visit, none, visit};
 use gatemeter_e2e::page::Page;
+use gatemeter_e2e::port::Port;
 use gatemeter_e2e::room::Room;
 use gatemeter_e2e::shipped::Shipped;
 use gatemeter_e2e::until::until;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 /// Requests of every kind that the page tells apart, on all services.
 async fn traffic(shipped: &Shipped) -> Result<()> {
@@ -246,6 +251,70 @@ async fn it_is_accessible_in_both_themes_and_on_a_phone_and_loads_nothing_from_e
     traffic(&shipped).await?;
     let found = visit(&mut room, "looks", bridge).await?;
     none(&found, "faults")?;
+    room.close()
+}
+
+/// Answers every request as Envoy's admin does, with these stats.
+async fn admin(stats: String) -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{stats}",
+        stats.len()
+    );
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => break,
+                }
+            }
+            // The bridge may have gone away.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    Ok(address)
+}
+
+/// A label's value as the filter spells it in the name of a stat.
+fn escaped(value: &str) -> String {
+    let spell = |byte: u8| match byte {
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'/' | b':' | b'-' | b'_' | b'~' | b'*' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    value.bytes().map(spell).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_from_traffic_are_text_and_nothing_else() -> Result<()> {
+    const PATH: &str = "/<img src=x onerror=\"document.title='taken'\">";
+    const SERVICE: &str = "<script>document.title='taken'</script>";
+    let mut room = Room::open()?;
+    let (service, path) = (escaped(SERVICE), escaped(PATH));
+    let stats = format!(
+        "wasmcustom.http_request_duration_seconds_bin.service={service}.method=GET\
+         .path={path}.status=200.le=0.001: 7\n\
+         wasmcustom.cache_hits_total.service={service}.cache_type={path}: 3\n\
+         wasmcustom.gatemeter_signal_errors_total.service={service}.signal={path}: 3\n"
+    );
+    let port = Port::reserve()?;
+    let bridge = Bridge::start(&mut room, admin(stats).await?, port.address()).await?;
+    let found = visit(&mut room, "names", bridge.address()).await?;
+    ensure!(
+        found["service"] == SERVICE && found["path"] == PATH,
+        "{found}"
+    );
+    ensure!(found["made"] == 0, "{found}");
+    ensure!(
+        found["title"] == format!("{SERVICE}: Gatemeter live"),
+        "{found}"
+    );
+    none(&found, "faults")?;
+    none(&found, "complaints")?;
     room.close()
 }
 
