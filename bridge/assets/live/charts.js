@@ -5,7 +5,14 @@
 import { clock } from "./format.js";
 import { el, say } from "./markup.js";
 
-const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3], [1, 2]];
+/** What tells lines apart beside their colours: width, pattern, and an area. */
+const FORMS = {
+  area: { width: 1.75, dash: [] },
+  thin: { width: 1.25, dash: [] },
+  thick: { width: 3, dash: [] },
+  dots: { width: 1.75, dash: [2, 3] },
+  dashes: { width: 1.75, dash: [7, 3] },
+};
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -133,7 +140,7 @@ class Figure {
 
 /** Lines over time. */
 export class Lines extends Figure {
-  /** `lines` are `{ name, color, area }`; `format` spells a value. */
+  /** `lines` are `{ name, color, form }`; `format` spells a value. */
   constructor(title, format, { most = null, isWhole = false } = {}) {
     super(title);
     this.format = format;
@@ -167,18 +174,17 @@ export class Lines extends Figure {
   }
 
   draw(data) {
-    this.key.replaceChildren(...this.lines.map((line, at) => {
-      const sample = el("span", { class: "sample", "aria-hidden": "true", data: { dash: line.isThick ? "thick" : String(at % DASHES.length) } });
+    this.key.replaceChildren(...this.lines.map((line) => {
+      const sample = el("span", { class: `sample ${line.form}`, "aria-hidden": "true" });
       sample.style.setProperty("--stroke", `var(--${line.color})`);
       return el("li", {}, sample, `${line.name} `, el("output", {}));
     }));
     const options = base(Math.max(200, this.box.clientWidth), HEIGHT, [resets(() => this.resetTimes)]);
-    options.series = [{}, ...this.lines.map((line, at) => ({
+    options.series = [{}, ...this.lines.map((line) => ({
       label: line.name,
       stroke: color(line.color),
-      width: line.isThick ? 3 : 1.75,
-      dash: line.isThick ? [] : DASHES[at % DASHES.length],
-      fill: line.area ? color(`${line.color}-soft`) : undefined,
+      ...FORMS[line.form],
+      fill: line.form === "area" ? color(`${line.color}-soft`) : undefined,
       paths: stepped,
       points: { show: (plot, series, from, to) => to - from < 2 },
       spanGaps: false,
@@ -287,7 +293,7 @@ export class HeatMap extends Figure {
       const bin = Math.floor(this.plot.posToVal(top, "y"));
       say(this.told, `${clock(moment.at)}, ${this.name(bin)}: ${moment.bins[bin] ?? 0}`);
     } else {
-      say(this.told, `darkest: ${this.most ?? 0} in one read`);
+      say(this.told, `darkest: ${this.most ?? 0}`);
     }
   }
 }

@@ -2,7 +2,7 @@
 // charts. It divides and adds up; percentiles come from the bridge.
 
 const OK = 0, CLIENT = 1, SERVER = 2, REST = 3;
-export const GROUPS = ["1xx to 3xx", "4xx", "5xx", "no status"];
+export const GROUPS = ["1xx–3xx", "4xx", "5xx", "no status"];
 
 /** Classes 1xx..5xx and none, as the four groups of the page. */
 export function grouped(classes) {

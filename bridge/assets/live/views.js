@@ -239,9 +239,9 @@ export class Detail {
       tile("rate", "requests"), tile("errors", "5xx"), tile("client", "4xx"), tile("p50", "p50"), tile("p95", "p95"), tile("p99", "p99"),
       tile("open", "open", "of-service"), tile("cache", "cache hits", "of-service"), tile("pool", "pool in use", "of-service"));
     this.charts = {
-      requests: new Lines("Requests per second", rate),
+      requests: new Lines("Requests", rate),
       latency: new Lines("Latency", seconds),
-      heat: new HeatMap("Latency of each request", seconds),
+      heat: new HeatMap("Latency heat map", seconds),
       open: new Lines("Open connections", whole, { isWhole: true }),
       cache: new Lines("Cache hit ratio", percent, { most: 1 }),
       pool: new Lines("Connection pool in use", percent, { most: 1 }),
@@ -289,20 +289,20 @@ export class Detail {
     const slice = past.slice(span, number, row, state.interval_seconds);
     const { charts } = this;
     const hasRest = slice.moments.some((m) => m.groups?.[3] > 0);
-    const groups = ["accent", "warn", "bad", "muted"].map((color, at) => ({ name: GROUPS[at], color, area: at === 0, isThick: at === 2 })).slice(0, hasRest ? 4 : 3);
+    const groups = [["accent", "area"], ["warn", "thin"], ["bad", "thick"], ["muted", "dots"]].map(([color, form], at) => ({ name: GROUPS[at], color, form })).slice(0, hasRest ? 4 : 3);
     charts.requests.show(slice, groups, (m, at) => m.groups[at] / m.seconds);
-    charts.latency.show(slice, [{ name: "p50", color: "accent" }, { name: "p95", color: "violet" }, { name: "p99", color: "teal" }], (m, at) => m.q?.[at] ?? null);
+    charts.latency.show(slice, [{ name: "p50", color: "accent", form: "area" }, { name: "p95", color: "violet", form: "thick" }, { name: "p99", color: "teal", form: "dots" }], (m, at) => m.q?.[at] ?? null);
     charts.latency.nothing(service.bounds.length > 0 ? null : "There is no histogram of this service yet.");
     charts.heat.show(slice, service.bounds);
     charts.heat.nothing(service.bounds.length > 0 ? null : "There is no histogram of this service yet.");
     const wholeService = past.slice(span, number, null, state.interval_seconds);
-    charts.open.show(wholeService, [{ name: "open", color: "accent", area: true }], (m) => m.active);
+    charts.open.show(wholeService, [{ name: "open", color: "accent", form: "area" }], (m) => m.active);
     // Kinds of caches that were configured and never heard of are left out.
     const used = service.caches.map((cache, at) => ({ at, name: cache.name ?? "others", totals: cache.totals })).filter((cache) => cache.totals.some((total) => total !== "0"));
-    const colors = ["accent", "violet", "teal", "warn", "muted"];
-    charts.cache.show(wholeService, used.map(({ name, at }) => ({ name, color: colors[at % 5] })), (m, line) => (m.caches[used[line].at] ? hitRatio(m.caches[used[line].at]) : null));
+    const styles = [["accent", "area"], ["violet", "thick"], ["teal", "dots"], ["warn", "thin"], ["muted", "dashes"]];
+    charts.cache.show(wholeService, used.map(({ name, at }) => ({ name, color: styles[at][0], form: styles[at][1] })), (m, line) => (m.caches[used[line].at] ? hitRatio(m.caches[used[line].at]) : null));
     charts.cache.nothing(used.length > 0 ? null : "No cache of this service has been heard of.");
-    charts.pool.show(wholeService, [{ name: "in use", color: "accent", area: true }], (m) => (m.pool && m.pool[0] + m.pool[1] > 0 ? m.pool[0] / (m.pool[0] + m.pool[1]) : null));
+    charts.pool.show(wholeService, [{ name: "in use", color: "accent", form: "area" }], (m) => (m.pool && m.pool[0] + m.pool[1] > 0 ? m.pool[0] / (m.pool[0] + m.pool[1]) : null));
     charts.pool.nothing(service.pool ? null : "No connection pool of this service has been heard of.");
     this.routes.show(view);
     this.health.show(view);
