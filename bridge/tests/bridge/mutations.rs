@@ -8,7 +8,7 @@ use crate::{
     client::{Answer, get_with},
     fake_admin::{Does, FakeAdmin, ok},
     faults::serves,
-    validators::{OPENMETRICS, RECORDED, samples},
+    validators::{OPENMETRICS, RECORDED, client_page, samples, service_says},
 };
 
 /// One change to an answer.
@@ -177,6 +177,61 @@ fn any_mutation_of_real_stats_gives_a_valid_page_or_an_error() {
             .for_each(|mutation| mutation.apply(&mut stats));
         ok(&stats)
     });
+}
+
+#[test]
+fn any_mutation_of_a_services_own_page_gives_a_valid_page() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let pages = ["text", "openmetrics"].map(|format| (format, client_page(format)));
+    let admin = runtime.block_on(FakeAdmin::serving(RECORDED));
+    let service = runtime.block_on(FakeAdmin::serving(""));
+    let yaml = format!(
+        "envoy: {{admin: '{}'}}\nsources: [{{service: api, url: '{}/metrics'}}]\n",
+        admin.url(),
+        service.url()
+    );
+    let bridge = runtime.block_on(Bridge::start_from(&yaml));
+    let accept = [("accept", OPENMETRICS)];
+    let (seen, cases_done) = (Cell::new(0_u32), Cell::new(0_u32));
+    let cases = (
+        prop::collection::vec(any_mutation(), 1..10),
+        prop::sample::select(pages.to_vec()),
+    );
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(300));
+    let outcome = runner.run(&cases, |(mutations, (format, page))| {
+        let mut page = page.into_bytes();
+        mutations
+            .iter()
+            .for_each(|mutation| mutation.apply(&mut page));
+        service.does(service_says(format, &page));
+        let (all, one) = runtime.block_on(async {
+            (
+                get_with(bridge.address, "/metrics", &accept).await,
+                get_with(bridge.address, "/metrics/api", &accept).await,
+            )
+        });
+        is_page_or_error(&all, &one);
+        // Whatever a service says, what Envoy says of it stays.
+        let reads = all.value("gatemeter_up");
+        prop_assert_eq!(reads, Some(1.0));
+        let logins = one.value("auth_attempts_total{result=\"success\"}");
+        prop_assert_eq!(logins, Some(42.0));
+        if all.text().contains("jobs_total{") {
+            seen.set(seen.get() + 1);
+        }
+        cases_done.set(cases_done.get() + 1);
+        if cases_done.get() % 6 == 0 {
+            samples("openmetrics", &all.text());
+        }
+        Ok(())
+    });
+    outcome.unwrap();
+    assert!(seen.get() > 0, "no mutation left anything of the page");
+    runtime.block_on(bridge.end());
 }
 
 #[test]

@@ -18,9 +18,9 @@ use tokio::{
 };
 
 use crate::{
-    Bridge,
+    Bridge, STATS,
     client::{get, get_with},
-    fake_admin::FakeAdmin,
+    fake_admin::{Does, FakeAdmin},
     until,
 };
 
@@ -75,12 +75,36 @@ fn promtool_is_content_with(page: &str) {
     );
 }
 
-/// Name, labels and value of each sample, as `samples.py` writes them.
-pub(crate) fn samples(parser: &str, input: &str) -> BTreeSet<String> {
+/// A script beside this file, with the official client at hand.
+fn python(script: &str, argument: &str) -> Command {
     let python = tools().join("openmetrics/bin/python");
     assert!(python.is_file(), "the parser is missing; run `make tools`");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bridge/samples.py");
-    let lines = said(Command::new(python).arg(script).arg(parser), input);
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bridge");
+    let mut command = Command::new(python);
+    command.arg(scripts.join(script)).arg(argument);
+    command
+}
+
+/// A page of the official client, as the answer of a service.
+pub(crate) fn client_page(format: &str) -> String {
+    said(&mut python("client_page.py", format), "")
+}
+
+/// What a service answers with this page.
+pub(crate) fn service_says(format: &str, page: &[u8]) -> Does {
+    let kind = match format {
+        "openmetrics" => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        _ => "text/plain; version=0.0.4; charset=utf-8",
+    };
+    let length = page.len();
+    let head =
+        format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n");
+    Does::Send([head.as_bytes(), page].concat())
+}
+
+/// Name, labels and value of each sample, as `samples.py` writes them.
+pub(crate) fn samples(parser: &str, input: &str) -> BTreeSet<String> {
+    let lines = said(&mut python("samples.py", parser), input);
     let samples: BTreeSet<_> = lines.lines().map(str::to_owned).collect();
     assert_eq!(
         samples.len(),
@@ -92,15 +116,23 @@ pub(crate) fn samples(parser: &str, input: &str) -> BTreeSet<String> {
 
 /// Without what changes from one read to the next.
 fn lasting(samples: BTreeSet<String>) -> BTreeSet<String> {
-    const OF_READS: [&str; 5] = [
+    const OF_READS: [&str; 8] = [
         "gatemeter_dropped",
         "gatemeter_filter_heartbeat",
         "gatemeter_page_series",
         "gatemeter_scrape",
+        "gatemeter_source_dropped",
+        "gatemeter_source_duration",
+        "gatemeter_source_errors",
         "process_",
     ];
     let is_lasting = |sample: &String| !OF_READS.iter().any(|prefix| sample.starts_with(prefix));
     samples.into_iter().filter(is_lasting).collect()
+}
+
+fn are_same(one: &BTreeSet<String>, other: &BTreeSet<String>, what: &str) {
+    let only: Vec<_> = one.symmetric_difference(other).collect();
+    assert!(only.is_empty(), "{what}: on one side only: {only:#?}");
 }
 
 /// The page in both formats, plain and packed.
@@ -109,23 +141,22 @@ async fn both_formats(address: SocketAddr, path: &str) -> (String, String) {
     for accept in ["text/plain", OPENMETRICS] {
         let page = get_with(address, path, &[("accept", accept)]).await;
         assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text());
-        let packed = get_with(
-            address,
-            path,
-            &[("accept", accept), ("accept-encoding", "gzip")],
-        )
-        .await;
-        assert_eq!(packed.header("content-encoding"), Some("gzip"));
         let parser = if accept == OPENMETRICS {
             "openmetrics"
         } else {
             "text"
         };
-        assert_eq!(
-            lasting(samples(parser, &page.text())),
-            lasting(samples(parser, &packed.text())),
-            "{path}"
-        );
+        for coding in ["gzip", "zstd"] {
+            let headers = [("accept", accept), ("accept-encoding", coding)];
+            let packed = get_with(address, path, &headers).await;
+            assert_eq!(packed.header("content-encoding"), Some(coding));
+            let packed = lasting(samples(parser, &packed.text()));
+            are_same(
+                &lasting(samples(parser, &page.text())),
+                &packed,
+                &format!("{path} in {coding}"),
+            );
+        }
         pages.push(page.text());
     }
     let openmetrics = pages.pop().unwrap();
@@ -136,15 +167,12 @@ async fn both_formats(address: SocketAddr, path: &str) -> (String, String) {
 async fn is_valid(address: SocketAddr, path: &str) -> BTreeSet<String> {
     let (text, openmetrics) = both_formats(address, path).await;
     promtool_is_content_with(&text);
-    let of_text = lasting(samples("text", &text));
-    let of_openmetrics = samples("openmetrics", &openmetrics);
-    // When a series was created only OpenMetrics says.
-    let without_created = of_openmetrics
-        .into_iter()
-        .filter(|sample| !sample.split('\t').next().unwrap().ends_with("_created"));
-    let of_openmetrics = lasting(without_created.collect());
-    let only: Vec<_> = of_text.symmetric_difference(&of_openmetrics).collect();
-    assert!(only.is_empty(), "{path}: in one format only: {only:#?}");
+    // When a series was created OpenMetrics says of those of the bridge as well.
+    let is_number = |sample: &String| !sample.split('\t').next().unwrap().ends_with("_created");
+    let of = |samples: BTreeSet<String>| lasting(samples.into_iter().filter(is_number).collect());
+    let of_text = of(samples("text", &text));
+    let of_openmetrics = of(samples("openmetrics", &openmetrics));
+    are_same(&of_text, &of_openmetrics, path);
     of_text
 }
 
@@ -182,6 +210,57 @@ async fn the_page_without_envoy_is_valid_in_both_formats() {
     let bridge = Bridge::start("http://127.0.0.1:1").await;
     let page = is_valid(bridge.address, "/metrics").await;
     assert!(page.contains("gatemeter_up\t{}\t0.0"), "{page:?}");
+    bridge.end().await;
+}
+
+/// Two Envoys, one that is away, and two services with a page of their own.
+async fn several() -> (Vec<FakeAdmin>, Bridge) {
+    let mut ends = vec![
+        FakeAdmin::serving(RECORDED).await,
+        FakeAdmin::serving(STATS).await,
+    ];
+    for format in ["text", "openmetrics"] {
+        let does = service_says(format, client_page(format).as_bytes());
+        ends.push(FakeAdmin::doing(does).await);
+    }
+    let urls: Vec<_> = ends.iter().map(FakeAdmin::url).collect();
+    let yaml = format!(
+        "envoys:\n\
+         - {{name: edge-1, admin: '{}', labels: {{zone: 'a \"quoted\" one'}}}}\n\
+         - {{name: edge-2, admin: '{}'}}\n\
+         - {{name: away, admin: 'http://127.0.0.1:1'}}\n\
+         sources:\n\
+         - {{service: api, url: '{}/metrics'}}\n\
+         - {{service: worker, url: '{}/metrics', labels: {{zone: b}}}}\n\
+         - {{service: away, url: 'http://127.0.0.1:1/metrics'}}\n",
+        urls[0], urls[1], urls[2], urls[3]
+    );
+    (ends, Bridge::start_from(&yaml).await)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_several_envoys_and_services_are_valid_in_both_formats() {
+    let (_ends, bridge) = several().await;
+    let all = is_valid(bridge.address, "/metrics").await;
+    let has = |text: &str| all.iter().any(|sample| sample.contains(text));
+    for text in [
+        "gatemeter_up\t{\"envoy\": \"away\"}\t0.0",
+        "\"zone\": \"a \\\"quoted\\\" one\"",
+        "jobs_total\t{\"queue\": \"back\\\\slash\", \"service\": \"api\"}\t3.0",
+        "value_small\t{\"service\": \"api\"}\t5e-324",
+        "work_seconds_sum\t{\"service\": \"api\"}\t0.25",
+        "built_info\t{\"commit\": \"abc\", \"service\": \"worker\", \"version\": \"1.0\", \"zone\": \"b\"}\t1.0",
+    ] {
+        assert!(has(text), "no {text} in {all:#?}");
+    }
+    for path in [
+        "/metrics/api",
+        "/metrics/worker",
+        "/metrics?target=edge-1",
+        "/metrics?target=away",
+    ] {
+        is_valid(bridge.address, path).await;
+    }
     bridge.end().await;
 }
 
@@ -277,11 +356,13 @@ async fn prometheus_takes_every_sample_of_both_formats_and_does_not_complain() {
     let admin = FakeAdmin::serving(RECORDED).await;
     let bridge = Bridge::start(&admin.url()).await;
     let away = Bridge::start("http://127.0.0.1:1").await;
+    let (_ends, several) = several().await;
     // It asks for OpenMetrics where it can be had.
     let targets = [
         ("openmetrics", bridge.address),
         ("text", as_text(bridge.address).await),
         ("away", away.address),
+        ("several", several.address),
     ];
     let prometheus = Prometheus::scraping(&targets).await;
     for (job, address) in targets {
@@ -299,8 +380,7 @@ async fn prometheus_takes_every_sample_of_both_formats_and_does_not_complain() {
             !has.is_empty()
         })
         .await;
-        let only: Vec<_> = has.symmetric_difference(&expected).collect();
-        assert!(only.is_empty(), "{job}: on one side only: {only:#?}");
+        are_same(&has, &expected, job);
     }
     let log = std::fs::read_to_string(&prometheus.log).unwrap();
     let complaints: Vec<_> = log
@@ -308,6 +388,7 @@ async fn prometheus_takes_every_sample_of_both_formats_and_does_not_complain() {
         .filter(|line| line.contains("level=warn") || line.contains("level=error"))
         .collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
-    bridge.end().await;
-    away.end().await;
+    for bridge in [bridge, away, several] {
+        bridge.end().await;
+    }
 }
