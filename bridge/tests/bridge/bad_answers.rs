@@ -183,7 +183,7 @@ async fn an_answer_that_breaks_its_own_rules_is_no_page_and_the_next_scrape_reco
 #[tokio::test]
 async fn an_answer_that_does_not_end_is_left_at_the_deadline() {
     let admin = FakeAdmin::serving(STATS).await;
-    let settings = [(Key::EnvoyTimeout, "300ms")];
+    let settings = [(Key::EnvoyTimeout, "500ms")];
     let bridge = Bridge::start_with(&admin.url(), &settings).await;
     for (fault, begin, goes_on) in [
         (
