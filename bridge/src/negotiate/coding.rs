@@ -97,7 +97,7 @@ mod tests {
                 assert_eq!(decoded(coding, &packed), text.as_bytes(), "{coding:?}");
                 if coding == Coding::Gzip && text.len() > 1000 {
                     assert!(packed.len() * 4 < text.len(), "{}", packed.len());
-                    let zstd = encode(Coding::Zstd, Bytes::copy_from_slice(text.as_bytes()));
+                    let zstd = encode(Coding::Zstd, &[Bytes::copy_from_slice(text.as_bytes())]);
                     assert!(zstd.len() < packed.len(), "{}", zstd.len());
                 }
             }
