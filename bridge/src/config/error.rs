@@ -184,3 +184,17 @@ pub(crate) fn shortened(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+/// As [`shortened`], of a text that is shown without quotes.
+pub(crate) fn printable(text: &str) -> String {
+    let mut printable = String::new();
+    for c in shortened(text).chars() {
+        // Separators of lines and paragraphs.
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            printable.extend(c.escape_debug());
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}

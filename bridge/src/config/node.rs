@@ -9,7 +9,7 @@ use std::{fs, io::Read as _, path::Path, sync::Arc};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-use super::error::{ConfigError, Place, Problem, shortened};
+use super::error::{ConfigError, Place, Problem, printable};
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Tree {
                 Ok(event) => event,
                 Err(error) => {
                     let place = self.place(*error.marker());
-                    let problem = Problem::Syntax(shortened(error.info()));
+                    let problem = Problem::Syntax(printable(error.info()));
                     self.refuse(place, String::new(), problem);
                     return false;
                 }
@@ -316,7 +316,7 @@ impl Tree {
 
 /// The key `name` in the group `path`.
 pub(crate) fn joined(path: &str, name: &str) -> String {
-    let name = shortened(name);
+    let name = printable(name);
     if path.is_empty() {
         name
     } else {

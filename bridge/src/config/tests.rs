@@ -214,6 +214,27 @@ fn a_file_that_cannot_be_used_is_one_clear_error() {
     }
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config {
+        cases: 2000,
+        failure_persistence: None,
+        ..Default::default()
+    })]
+
+    #[test]
+    fn any_text_is_a_configuration_or_has_errors_with_a_place(
+        text in r##"(([a-z]{1,3}|envoy|admin|envoys|labels|web|[0-9]|[-:{}\[\]&*!|>'"#%@`,?\\ \n\t.~<=]|: |- |---|\n  |\PC)){0,40}"##,
+    ) {
+        if let Err(errors) = Config::try_from(Settings::from_yaml("a.yml", &text)) {
+            for error in errors.0 {
+                proptest::prop_assert!(error.place.to_string().starts_with("a.yml"), "{error}");
+                let is_line = !error.to_string().contains(char::is_control);
+                proptest::prop_assert!(is_line, "{error}");
+            }
+        }
+    }
+}
+
 /// The files of a folder that end so, with their texts, by name.
 pub(crate) fn files(folder: &str, ending: &str) -> BTreeMap<String, String> {
     let folder = format!("{}/tests/{folder}", env!("CARGO_MANIFEST_DIR"));

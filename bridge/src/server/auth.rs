@@ -318,10 +318,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_user_is_denied_with_the_password_of_its_stand_in() {
+    async fn an_unknown_user_is_checked_and_denied_with_the_password_of_its_stand_in() {
         let auth = auth(&[("only", "word", 4)]);
         let verdict = auth.verdict(&basic("nobody", "word"), PEER).await;
         assert_eq!(verdict, Verdict::Denied);
+        assert_eq!(auth.checks.state().bad.0.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn takes_a_hash_that_another_program_made() {
+        // Of golang.org/x/crypto/bcrypt, in prometheus/exporter-toolkit.
+        let hash = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
+        let hash = PasswordHash::for_tests(hash.to_owned());
+        let users = BTreeMap::from([("a".to_owned(), hash)]);
+        let auth = Auth::new(users, Arc::new(Checks::new().unwrap()));
+        for (password, expected) in [
+            ("fakepassword", Verdict::Allowed),
+            ("fakepasswort", Verdict::Denied),
+        ] {
+            let verdict = auth.verdict(&basic("a", password), PEER).await;
+            assert_eq!(verdict, expected);
+        }
     }
 
     #[tokio::test]
