@@ -7,7 +7,8 @@
 //! - [`admin`]: one whole answer of Envoy's admin interface, or why not
 //! - [`decode`]: lines of `/stats` to numbers
 //! - [`families`]: numbers to metric families
-//! - [`scrape`]: one read at a time for all callers
+//! - [`scrape`]: one Envoy, read; [`sources`]: a service's own page, read, parsed
+//!   and joined; `single_flight`: one read at a time for all callers
 //! - [`own_scrapes`], [`own_metrics`]: what the bridge knows of itself
 //! - [`pages`]: which families stand on which page
 //! - [`exposition`]: families to text; [`rendered`]: once for all callers

@@ -13,7 +13,8 @@
 //! What is left out is left out in both formats, and counted. The formats
 //! differ in spelling only: OpenMetrics has no counter without `_total` and no
 //! counter `a_total` beside a gauge `a`, which every Go program has, so such a
-//! counter has the type `unknown` there; nor a sum below zero. Text 0.0.4 has no
+//! counter has the type `unknown` there; nor a sum below zero, nor the count of a
+//! histogram without its sum. Text 0.0.4 has no
 //! time of creation, so that is a gauge of its own there, as the official
 //! clients have it.
 
@@ -242,7 +243,9 @@ impl Join {
         let is_fit = |family: &Family| match self.format {
             Format::OpenMetrics => {
                 !self.is_unknown(family)
-                    && !family.series.iter().any(|s| has_line(s, is_below_zero))
+                    && !family.series.iter().any(|series| {
+                        has_line(series, is_below_zero) || has_lonely_count(family.kind, series)
+                    })
             }
             Format::Text => !family.series.iter().any(|s| has_line(s, is_created)),
         };
@@ -259,6 +262,16 @@ impl Join {
             match self.format {
                 Format::OpenMetrics => {
                     retain_lines(&mut family, |line| !is_below_zero(line));
+                    // A summary whose quantiles were all below zero.
+                    family
+                        .series
+                        .retain(|series| has_line(series, |line| !is_created(line)));
+                    let kind = family.kind;
+                    for series in &mut family.series {
+                        if has_lonely_count(kind, series) {
+                            retain(series, |line| line.suffix.as_ref() != COUNT);
+                        }
+                    }
                     if self.is_unknown(&family) {
                         retain_lines(&mut family, |line| !is_created(line));
                         family.kind = Kind::Untyped;
@@ -281,7 +294,7 @@ impl Join {
     /// Whether it is a counter that OpenMetrics cannot show as one.
     fn is_unknown(&self, family: &Family) -> bool {
         family.kind == Kind::Counter
-            && (!family.name.ends_with(TOTAL) || self.unknown.contains(family.name.as_ref()))
+            && (base(&family.name).is_none() || self.unknown.contains(family.name.as_ref()))
     }
 }
 
@@ -290,6 +303,8 @@ const OWN: &str = "gatemeter_";
 
 const TOTAL: &str = "_total";
 const CREATED: &str = "_created";
+const COUNT: &str = "_count";
+const SUM: &str = "_sum";
 
 /// Types that the catalogue gives.
 static RESERVED_KINDS: LazyLock<HashMap<&str, Kind, RandomState>> = LazyLock::new(|| {
@@ -307,11 +322,16 @@ static RESERVED_NAMES: LazyLock<HashSet<String, RandomState>> = LazyLock::new(||
     names.collect()
 });
 
+/// What OpenMetrics calls the family of such a counter.
+fn base(counter: &str) -> Option<&str> {
+    counter.strip_suffix(TOTAL).filter(|base| !base.is_empty())
+}
+
 /// What a family and its samples are called in OpenMetrics, with what the
 /// format keeps free for them.
 fn names_of(name: &str, kind: Kind) -> Vec<String> {
     let with = |name: &str, ends: &[&str]| ends.iter().map(|end| format!("{name}{end}")).collect();
-    match (kind, name.strip_suffix(TOTAL)) {
+    match (kind, base(name)) {
         (Kind::Counter, Some(base)) => with(base, &["", TOTAL, CREATED]),
         (Kind::Counter | Kind::Gauge | Kind::Untyped, _) => with(name, &[""]),
         (Kind::Histogram, _) => with(name, &["", "_bucket", "_count", "_sum", CREATED]),
@@ -384,10 +404,21 @@ fn has_line(series: &Series, is_meant: fn(&Line) -> bool) -> bool {
 
 fn retain_lines(family: &mut Family, keep: fn(&Line) -> bool) {
     for series in &mut family.series {
-        if let Point::Lines(lines) = &mut series.point {
-            lines.retain(keep);
-        }
+        retain(series, keep);
     }
+}
+
+fn retain(series: &mut Series, keep: fn(&Line) -> bool) {
+    if let Point::Lines(lines) = &mut series.point {
+        lines.retain(keep);
+    }
+}
+
+/// A histogram of OpenMetrics has count and sum, or neither.
+fn has_lonely_count(kind: Kind, series: &Series) -> bool {
+    kind == Kind::Histogram
+        && has_line(series, |line| line.suffix.as_ref() == COUNT)
+        && !has_line(series, |line| line.suffix.as_ref() == SUM)
 }
 
 fn is_created(line: &Line) -> bool {
@@ -396,7 +427,7 @@ fn is_created(line: &Line) -> bool {
 
 /// A sum or a quantile that OpenMetrics does not have.
 fn is_below_zero(line: &Line) -> bool {
-    let is_sum = line.suffix.as_ref() == "_sum";
+    let is_sum = line.suffix.as_ref() == SUM;
     let is_quantile = line.suffix.is_empty() && !line.labels.is_empty();
     let value = || line.value.parse().unwrap_or(f64::NAN);
     if is_sum {
@@ -409,10 +440,7 @@ fn is_below_zero(line: &Line) -> bool {
 
 /// The times of creation as a gauge.
 fn created(family: &Family) -> Family {
-    let base = family
-        .name
-        .strip_suffix(TOTAL)
-        .filter(|_| family.kind == Kind::Counter);
+    let base = base(&family.name).filter(|_| family.kind == Kind::Counter);
     let series = family.series.iter().filter_map(|series| {
         let Point::Lines(lines) = &series.point else {
             return None;

@@ -341,3 +341,71 @@ async fn a_services_own_page_is_none_of_the_services_while_envoy_is_away() {
     assert_eq!(all.value("a{service=\"api\",instance_of=\"0\"}"), Some(1.0));
     bridge.end().await;
 }
+
+/// What makes pages that are joined carelessly invalid.
+const CLASHES: &str = "\
+# TYPE go_memstats_alloc_bytes gauge
+go_memstats_alloc_bytes 1
+# TYPE go_memstats_alloc_bytes_total counter
+go_memstats_alloc_bytes_total 2
+# TYPE requests counter
+requests 3
+# TYPE http_requests gauge
+http_requests 4
+# TYPE a_total counter
+a_total 5
+# TYPE a_created gauge
+a_created 6
+# TYPE b histogram
+b_bucket{le=\"1\"} 7
+b_bucket{le=\"1000000\"} 7
+b_bucket{le=\"+Inf\"} 8
+b_sum -9
+b_count 8
+# TYPE c summary
+c{quantile=\"0.5\"} -1
+c{quantile=\"1\"} NaN
+c_sum NaN
+c_count 2
+# TYPE process_open_fds gauge
+process_open_fds 10
+# HELP d A \\\\ text \\n of \"two\" lines
+# TYPE d gauge
+d{e=\"\\\\ \\\" \\n\",f=\"é }\"} +Inf
+d_info{g=\"h\"} 1
+";
+
+#[tokio::test]
+async fn joined_pages_are_valid_for_the_official_parsers() {
+    let admin = FakeAdmin::serving(STATS).await;
+    let text = source(TEXT, CLASHES).await;
+    let openmetrics = source(
+        OPENMETRICS,
+        "# TYPE a counter\n# UNIT a \na_total 1\na_created 1.5\n# TYPE i info\ni_info{v=\"1\"} 1\n\
+         # TYPE s stateset\ns{s=\"on\"} 1\n# TYPE g gaugehistogram\ng_bucket{le=\"+Inf\"} 1\n\
+         g_gcount 1\ng_gsum 1\n# TYPE w_seconds summary\n# UNIT w_seconds seconds\n\
+         w_seconds{quantile=\"0.99\"} 1\nw_seconds_count 1\nw_seconds_sum 1\n# EOF\n",
+    )
+    .await;
+    let bridge = bridge(&admin, &[("api", url(&text)), ("api", url(&openmetrics))]).await;
+    for path in ["/metrics", "/metrics/api"] {
+        let page = get(bridge.address, path).await;
+        let of_text = crate::validators::samples("text", &page.text());
+        let page = get_with(bridge.address, path, &OPENMETRICS_ASKED).await;
+        let of_openmetrics = crate::validators::samples("openmetrics", &page.text());
+        for shown in [&of_text, &of_openmetrics] {
+            for name in ["go_memstats_alloc_bytes_total", "a_total", "d_info", "s"] {
+                let begin = format!("{name}\t");
+                assert!(
+                    shown.iter().any(|sample| sample.starts_with(&begin)),
+                    "{name} {path}"
+                );
+            }
+        }
+    }
+    let all = get(bridge.address, "/metrics").await;
+    let up = "gatemeter_source_up{service=\"api\",instance_of=";
+    assert_eq!(all.value(&format!("{up}\"0\"}}")), Some(1.0));
+    assert_eq!(all.value(&format!("{up}\"1\"}}")), Some(1.0));
+    bridge.end().await;
+}

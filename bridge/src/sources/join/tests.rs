@@ -167,7 +167,7 @@ fn samples_that_have_the_names_of_another_familys_are_left_out_in_both_formats()
             source(
                 "api",
                 Format::Text,
-                "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 1\n",
+                "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 1\na_sum 1\n",
             ),
             source(
                 "api",
@@ -185,6 +185,7 @@ fn samples_that_have_the_names_of_another_familys_are_left_out_in_both_formats()
             lines,
             [
                 "a_bucket{service=\"api\",le=\"+Inf\"} 1",
+                "a_sum{service=\"api\"} 1",
                 "a_count{service=\"api\"} 1"
             ]
         );
@@ -194,12 +195,15 @@ fn samples_that_have_the_names_of_another_familys_are_left_out_in_both_formats()
 #[test]
 fn openmetrics_has_counters_that_it_has_no_name_for_as_unknown() {
     let page = "# TYPE a gauge\na 1\n# TYPE a_total counter\na_total 2\n\
-        # TYPE b counter\nb 3\n# TYPE c_total counter\nc_total 4\n";
+        # TYPE b counter\nb 3\n# TYPE c_total counter\nc_total 4\n\
+        # TYPE _total counter\n_total 5\n";
     let sources = [source("api", Format::Text, page)];
     let (samples, dropped) = joined(&[], &sources, Format::OpenMetrics);
     assert_eq!(
         samples,
         [
+            "# TYPE _total unknown",
+            "_total{service=\"api\"} 5",
             "# TYPE a gauge",
             "a{service=\"api\"} 1",
             "# TYPE a_total unknown",
@@ -233,12 +237,15 @@ fn openmetrics_has_no_sum_and_no_quantile_below_zero() {
         [
             "# TYPE a histogram",
             "a_bucket{service=\"api\",le=\"+Inf\"} 1",
-            "a_count{service=\"api\"} 1",
             "# TYPE b summary",
             "b{service=\"api\",quantile=\"0.9\"} 5",
             "b_count{service=\"api\"} 1",
         ]
     );
+    let quantiles = "# TYPE c summary\nc{quantile=\"0.5\"} -5\nc_created 1\n# EOF\n";
+    let only = [source("api", Format::OpenMetrics, quantiles)];
+    let (samples, _) = joined(&[], &only, Format::OpenMetrics);
+    assert_eq!(samples, [""; 0]);
     let (samples, _) = joined(&[], &sources, Format::Text);
     assert!(samples.contains(&"a_sum{service=\"api\"} -5".to_owned()));
     assert!(samples.contains(&"b{service=\"api\",quantile=\"0.5\"} -5".to_owned()));
