@@ -15,6 +15,7 @@ only; needs what `make build` leaves.
 
 import asyncio
 import contextlib
+import gzip
 import http.client
 import statistics
 import subprocess
@@ -25,6 +26,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BRIDGE = ROOT / "target" / "release" / "gatemeter-bridge"
+# What Prometheus asks for.
+PROMETHEUS = {"accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "accept-encoding": "gzip"}
 BOUNDS = ("0.001", "0.005", "0.01", "0.1", "1.0")
 
 
@@ -71,13 +74,14 @@ class Bridge:
         return int(line.split()[1]) / 1000
 
     def scrape(self):
-        """Seconds for one whole page, and its size."""
+        """Seconds for one whole page, and its size unpacked."""
         begin = time.perf_counter()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("GET", "/metrics")
+        connection.request("GET", "/metrics", headers=PROMETHEUS)
         page = connection.getresponse().read()
         took = time.perf_counter() - begin
         connection.close()
+        page = gzip.decompress(page)
         if b"\ngatemeter_up 1\n" not in page:
             sys.exit("a scrape without Envoy's stats; the bridge does not stand this")
         return took, len(page)
