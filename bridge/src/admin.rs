@@ -9,7 +9,13 @@
 //! met at the next read without a stale connection in between. Redirects are
 //! not followed.
 
-use std::{fmt, io, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt, io,
+    path::PathBuf,
+    pin::{Pin, pin},
+    str::FromStr,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header};
@@ -20,7 +26,6 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
-    task::JoinSet,
     time::timeout,
 };
 
@@ -232,16 +237,15 @@ impl Admin {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| of_hyper(&error))?;
-        let mut driver = JoinSet::new();
-        driver.spawn(connection);
+        let mut driver = Driver::new(connection);
         let request = Request::get(path)
             .header(header::HOST, host)
             .header(header::ACCEPT, accept)
             .header(header::USER_AGENT, USER_AGENT)
             .body(Empty::<Bytes>::new())
             .map_err(|error| ReadError::Protocol(error.to_string()))?;
-        let response = sender
-            .send_request(request)
+        let response = driver
+            .alongside(sender.send_request(request))
             .await
             .map_err(|error| of_hyper(&error))?;
         let (head, body) = response.into_parts();
@@ -257,20 +261,56 @@ impl Admin {
             body,
             received: 0,
             max_bytes: self.max_answer_bytes,
-            connection: driver,
+            driver,
         })
     }
 }
 
 /// An answer whose head has arrived.
-#[derive(Debug)]
 pub struct Answer {
     headers: HeaderMap,
     body: Incoming,
     received: u64,
     max_bytes: u64,
-    /// Drives the connection; ends it when dropped.
-    connection: JoinSet<hyper::Result<()>>,
+    driver: Driver,
+}
+
+/// What drives a connection, in the task that waits for its answer: as a task
+/// of its own it would cost a change of threads for each piece. Dropped, it
+/// closes the connection.
+enum Driver {
+    Open(Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>),
+    Ended(hyper::Result<()>),
+}
+
+impl Driver {
+    fn new(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Self {
+        Self::Open(Box::pin(connection))
+    }
+
+    /// Waits for `work` and drives the connection as long as it lasts.
+    async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        if let Self::Open(connection) = self {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                ended = connection => *self = Self::Ended(ended),
+            }
+        }
+        work.await
+    }
+
+    /// Waits for the end of the connection, and says how it ended.
+    async fn end(&mut self) -> &hyper::Result<()> {
+        if let Self::Open(connection) = self {
+            *self = Self::Ended(connection.await);
+        }
+        match self {
+            Self::Ended(ended) => ended,
+            Self::Open(_) => &Ok(()),
+        }
+    }
 }
 
 impl Answer {
@@ -297,7 +337,7 @@ impl Answer {
     /// # Errors
     /// Where the answer ends early, or gets too large.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
-        while let Some(frame) = self.body.frame().await {
+        while let Some(frame) = self.driver.alongside(self.body.frame()).await {
             let frame = frame.map_err(|error| of_hyper(&error))?;
             let Ok(data) = frame.into_data() else {
                 continue;
@@ -310,8 +350,8 @@ impl Answer {
             return Ok(Some(data));
         }
         // More bytes than the length said: then it is not the answer's length.
-        if let Some(Ok(Err(error))) = self.connection.join_next().await
-            && let error @ ReadError::Protocol(_) = of_hyper(&error)
+        if let Err(error) = self.driver.end().await
+            && let error @ ReadError::Protocol(_) = of_hyper(error)
         {
             return Err(error);
         }
