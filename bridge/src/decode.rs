@@ -8,7 +8,7 @@
 //! never repeated in a log: a name may hold what somebody else's module wrote.
 //! Stats of other modules and Envoy's approximate histograms are passed over.
 //!
-//! [`line`](self::line) is the meaning of one line by itself; [`stats`] keeps
+//! [`mod@line`] is the meaning of one line by itself; [`stats`] keeps
 //! the numbers of a whole answer, and from read to read what the names mean.
 
 pub(crate) mod line;

@@ -2,7 +2,7 @@
 //!
 //! Envoy prints the same names in the same order every time. So each name is
 //! taken apart once, and a line is then compared with the one that is expected
-//! next; only a line that is another one is parsed again ([`line`](super::line)).
+//! next; only a line that is another one is parsed again ([`mod@line`]).
 //! Of the bins of a series the common part of the name is kept once.
 //!
 //! An answer comes in pieces that may cut a line anywhere. Nothing but the
