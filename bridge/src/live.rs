@@ -255,4 +255,23 @@ mod tests {
             [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96]
         );
     }
+
+    #[tokio::test]
+    async fn takes_in_what_a_scrape_read_and_nothing_where_it_failed() {
+        let live = Live::new(DEFAULT_INTERVAL);
+        let mut version = live.0.version.subscribe();
+        let reading = Arc::new(Reading::of(b"", &Default::default()));
+        let seen = |reading| Seen {
+            envoy: None,
+            reading,
+        };
+        live.observe(vec![
+            seen(Ok(Arc::clone(&reading))),
+            seen(Err(ReadError::Timeout)),
+        ]);
+        assert_eq!(live.memory().last, None);
+        live.observe(vec![seen(Ok(reading))]);
+        version.changed().await.unwrap();
+        assert_eq!(live.memory().ring.moments_from(0).count(), 1);
+    }
 }
