@@ -7,7 +7,9 @@
 //!   (a gauge `a_count` beside a histogram `a`).
 //! - `gatemeter_` is the bridge's and the filter's own.
 //! - Where Envoy has series of a family for a service, the service's own page
-//!   adds none to it: a request that both saw is counted once.
+//!   adds none to it: a request that both saw is counted once. Requests of a
+//!   service that the filter serves are Envoy's to count also while there are no
+//!   series, before the first request or because they stood still for too long.
 //! - A series that two pages of a service have is the first one's.
 //!
 //! What is left out is left out in both formats, and counted. The formats
@@ -25,7 +27,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use gatemeter_core::catalog::{CATALOG, Unit};
+use gatemeter_core::catalog::{ACTIVE, CATALOG, FILTER_INFO, REQUEST_DURATION, REQUESTS, Unit};
 
 use super::page::{SeriesDrop, SourcePage};
 use crate::{
@@ -175,6 +177,17 @@ impl Join {
             .map(|family| family.name.as_ref())
             .collect();
         for family in readings.iter().copied().flatten() {
+            if family.name == FILTER_INFO.name {
+                let served = family.series.iter().filter_map(|s| s.service.clone());
+                let served: BTreeSet<Arc<str>> = served.collect();
+                for name in ALWAYS_OF_ENVOY
+                    .into_iter()
+                    .filter(|name| names.contains(name))
+                {
+                    let services = self.of_envoy.entry(name.to_owned()).or_default();
+                    services.extend(served.iter().cloned());
+                }
+            }
             if names.contains(family.name.as_ref()) {
                 let services = self.of_envoy.entry(family.name.to_string()).or_default();
                 services.extend(
@@ -300,6 +313,9 @@ impl Join {
 
 /// Begin of the names that are the bridge's and the filter's own.
 const OWN: &str = "gatemeter_";
+
+/// What the filter counts of every service that it serves.
+const ALWAYS_OF_ENVOY: [&str; 3] = [REQUESTS.name, REQUEST_DURATION, ACTIVE.name];
 
 const TOTAL: &str = "_total";
 const CREATED: &str = "_created";

@@ -98,6 +98,31 @@ fn envoy_wins_for_its_services_and_the_pages_say_what_it_does_not() {
 }
 
 #[test]
+fn requests_of_a_service_that_the_filter_serves_are_envoys_before_there_are_any() {
+    let page = "# TYPE http_requests_total counter\nhttp_requests_total 9\n\
+        # TYPE cache_hits_total counter\ncache_hits_total 4\n";
+    let stats = "wasmcustom.gatemeter_filter_info.service=api.version=1: 1\n";
+    let sources = [
+        source("api", Format::Text, page),
+        source("worker", Format::Text, page),
+    ];
+    let (samples, dropped) = joined(&[envoy(stats)], &sources, Format::Text);
+    let samples: Vec<_> = samples
+        .iter()
+        .filter(|line| line.starts_with("http") || line.starts_with("cache"))
+        .collect();
+    assert_eq!(
+        samples,
+        [
+            "http_requests_total{service=\"worker\"} 9",
+            "cache_hits_total{service=\"api\"} 4",
+            "cache_hits_total{service=\"worker\"} 4",
+        ]
+    );
+    assert_eq!(dropped, [vec![(SeriesDrop::OfEnvoy, 1)], vec![]]);
+}
+
+#[test]
 fn a_name_has_one_type_that_of_the_catalogue_or_of_whoever_comes_first() {
     let sources = [
         source(
