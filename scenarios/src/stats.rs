@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use gatemeter_bridge::decode::decode;
 use gatemeter_bridge::exposition::{self, Format, Part, Scope};
 use gatemeter_bridge::families::{Family, LabelSet, Number, Point, Reading, Series};
 use gatemeter_core::catalog::{
@@ -86,14 +85,14 @@ pub(crate) fn page(
     let mut families = Vec::new();
     if let Some(service) = service {
         let text = stats_text(stats, envoy, service);
-        let answer = decode(text.as_bytes());
-        if let Some((reason, number)) = answer.dropped.iter().next() {
+        let reading = Reading::of(text.as_bytes(), &BTreeMap::new());
+        if let Some((reason, number)) = reading.dropped.iter().next() {
             let reason = reason.as_str();
             return Err(RunError::Broken(format!(
                 "the bridge would drop {number} stats of the filter: {reason}"
             )));
         }
-        families = Reading::new(answer, &BTreeMap::new()).families;
+        families = reading.families;
     }
     families.extend(other_families(stats, service, format));
     let scope = service.map_or(Scope::All, Scope::Service);
