@@ -10,7 +10,10 @@
 use std::{
     fmt,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -91,6 +94,8 @@ impl<V, E> fmt::Debug for SingleFlight<V, E> {
 
 struct Ask<V, E> {
     deadline: Instant,
+    /// Whether a read for it has begun.
+    is_taken: Arc<AtomicBool>,
     reply: oneshot::Sender<Outcome<V, E>>,
 }
 
@@ -121,19 +126,27 @@ impl<V: Clone + Send + 'static, E: Failure> SingleFlight<V, E> {
     pub(crate) async fn read(&self, deadline: Instant) -> Outcome<V, E> {
         let start = Instant::now();
         let (reply, outcome) = oneshot::channel();
-        let ask = async {
-            self.asks
-                .send(Ask { deadline, reply })
-                .await
-                .map_err(|_| E::SHUTTING_DOWN)?;
-            outcome.await.map_err(|_| E::SHUTTING_DOWN)
+        let is_taken = Arc::<AtomicBool>::default();
+        let ask = Ask {
+            deadline,
+            is_taken: Arc::clone(&is_taken),
+            reply,
         };
-        // The reader keeps the deadline of every caller of a read; a little more
-        // than that is left for it to say so. Then it is still at another read.
-        let error = match timeout_at((deadline + GRACE).into(), ask).await {
-            Ok(Ok(outcome)) => return outcome,
-            Ok(Err(error)) => error,
-            Err(_) => E::BUSY,
+        let mut answer = pin!(async {
+            let sent = self.asks.send(ask).await;
+            sent.map_err(|_| E::SHUTTING_DOWN)?;
+            outcome.await.map_err(|_| E::SHUTTING_DOWN)
+        });
+        let in_time = match timeout_at((deadline + GRACE).into(), answer.as_mut()).await {
+            Ok(answer) => answer,
+            // The reader keeps the deadline of every caller of a read, and is
+            // about to say so.
+            Err(_) if is_taken.load(Ordering::Relaxed) => answer.await,
+            Err(_) => Err(E::BUSY),
+        };
+        let error = match in_time {
+            Ok(outcome) => return outcome,
+            Err(error) => error,
         };
         (self.count)(&error);
         Outcome::new(Err(error), start.elapsed())
@@ -156,6 +169,9 @@ async fn run<R: Read>(
             callers.push(ask);
         }
         callers.retain(|caller| !caller.reply.is_closed());
+        for caller in &callers {
+            caller.is_taken.store(true, Ordering::Relaxed);
+        }
         if !callers.is_empty() {
             answer(&mut reader, callers, &count).await;
         }
