@@ -42,6 +42,18 @@ fn check_down(page: &Page) -> Result<()> {
     check_metrics(page.text())
 }
 
+/// Checks what the bridge says of an Envoy that is well.
+fn check_health(page: &Page) -> Result<()> {
+    let vms = page.value("gatemeter_vms", &[]);
+    ensure!(vms.is_some_and(|vms| vms >= 1.0), "VMs: {vms:?}");
+    let bytes = page.value("gatemeter_envoy_answer_bytes", &[]);
+    ensure!(bytes.is_some_and(|bytes| bytes > 1000.0), "{bytes:?} bytes");
+    let labels = [("service", "api")];
+    let age = page.value("gatemeter_filter_heartbeat_age_seconds", &labels);
+    ensure!(age.is_some_and(|age| age < 5.0), "heartbeat age {age:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_bridge_starts_before_envoy_and_outlives_it() -> Result<()> {
     let mut room = Room::open()?;
@@ -79,6 +91,20 @@ async fn the_bridge_starts_before_envoy_and_outlives_it() -> Result<()> {
         .await?;
         let ready = get(bridge.address(), "/-/ready").await?;
         ensure!(ready.status.is_success(), "not ready: {}", ready.status);
+        // Long enough that the next one is younger when it is first read.
+        let page = until("Envoy has run for some seconds", async || {
+            let page = bridge.page().await?;
+            let ticks = page.sum("gatemeter_filter_ticks_total", &[]);
+            ensure!(ticks >= 60.0, "{ticks} ticks");
+            Ok(page)
+        })
+        .await?;
+        let restarts = page.value("gatemeter_envoy_restarts_total", &[]);
+        ensure!(
+            restarts == Some(f64::from(round)),
+            "{restarts:?} restarts in round {round}"
+        );
+        check_health(&page)?;
         // Gone without a word.
         room.dismiss("envoy")?.kill()?;
         let before = bridge.page().await?;
