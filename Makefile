@@ -50,6 +50,7 @@ bench: build ## Measure what a request costs Envoy, and what a page costs; print
 	@scripts/tools.sh envoy wrk
 	@scripts/bench.py
 	@scripts/bench_bridge.py
+	@scripts/bench_clients.py
 
 .PHONY: budget
 budget: wasm ## Record what a request costs the module: host-tests/budget.json, docs/benchmarks.md
