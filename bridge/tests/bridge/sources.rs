@@ -124,6 +124,54 @@ async fn joins_a_services_own_page_with_what_envoy_says_of_it() {
     bridge.end().await;
 }
 
+/// The metrics guide, "Custom Service Integration" and the background task for
+/// the pool, with the library that it uses.
+#[tokio::test]
+async fn the_guides_own_counter_and_pool_stand_beside_what_envoy_says() {
+    let registry = prometheus::Registry::new();
+    let custom = prometheus::Counter::with_opts(prometheus::Opts::new(
+        "custom_operations_total",
+        "Total custom operations",
+    ));
+    let custom = custom.unwrap();
+    registry.register(Box::new(custom.clone())).unwrap();
+    custom.inc_by(3.0);
+    for (state, connections) in [("active", 15), ("idle", 25)] {
+        let help = format!("Number of {state} database connections in the pool");
+        let gauge = prometheus::IntGauge::new(format!("db_connections_{state}"), help).unwrap();
+        gauge.set(connections);
+        registry.register(Box::new(gauge)).unwrap();
+    }
+    let text = prometheus::TextEncoder::new();
+    let text = text.encode_to_string(&registry.gather()).unwrap();
+    // A service that does not send the header of its pool.
+    let lines = STATS.split_inclusive('\n');
+    let stats: String = lines
+        .filter(|line| !line.contains("db_connections"))
+        .collect();
+    let admin = FakeAdmin::serving(&stats).await;
+    let own = source(prometheus::TEXT_FORMAT, &text).await;
+    let yaml = format!(
+        "envoy: {{admin: \"{}\"}}\nsources: [{{service: api, url: \"{}\"}}]\n",
+        admin.url(),
+        url(&own)
+    );
+    let bridge = Bridge::start_from(&yaml).await;
+    let page = get(bridge.address, "/metrics/api").await;
+    for (series, value) in [
+        ("custom_operations_total", 3.0),
+        ("db_connections_active", 15.0),
+        ("db_connections_idle", 25.0),
+        (
+            "http_requests_total{method=\"GET\",path=\"/api/content\",status=\"200\"}",
+            1523.0,
+        ),
+    ] {
+        assert_eq!(page.value(series), Some(value), "{series}");
+    }
+    bridge.end().await;
+}
+
 #[tokio::test]
 async fn asks_for_openmetrics_and_gives_it_on() {
     let admin = FakeAdmin::serving(STATS).await;
