@@ -25,7 +25,7 @@ use crate::{
     config::{Config, ConfigErrors},
     own_metrics::OwnMetrics,
     own_scrapes::OwnScrapes,
-    room::{self, Room},
+    room::Room,
     server::{
         auth::Checks,
         connections::{self, Limits},
@@ -114,7 +114,7 @@ pub async fn build(config: Config) -> Result<Bound, StartError> {
     let parts = Parts {
         own_scrapes: OwnScrapes::default(),
         own_metrics: OwnMetrics::register(Registry::new())?,
-        room: Room::new(room::CAPACITY),
+        room: Room::default(),
         checks: Arc::new(Checks::new().map_err(|_| StartError::Random)?),
         reloader,
     };

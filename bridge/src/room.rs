@@ -2,18 +2,20 @@
 //! keep ever more of them.
 //!
 //! A page takes room, once for all of its readers, until the last of them has
-//! it. Where there is none left, the next page waits, and meanwhile the bridge is
-//! crowded: connections that do not take their answers are cut early.
+//! it. One that finds none is let go of: its caller waits for room without a page,
+//! and gets one that is made anew. Meanwhile the bridge is crowded: connections
+//! that do not take their answers are cut early. Packed pages, which Prometheus
+//! asks for, have room of their own: readers of plain ones do not keep it waiting.
 
 use std::sync::{
     Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::rendered::Pieces;
+use crate::{negotiate::Coding, rendered::Pieces};
 
 /// Whether somebody waits for what slow clients hold; clones are one.
 #[derive(Clone, Debug, Default)]
@@ -44,13 +46,23 @@ impl Drop for Waiting {
 
 /// The pages in memory; clones are one.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Inner>);
+pub struct Room(Arc<Spaces>);
 
 #[derive(Debug)]
-struct Inner {
+struct Spaces {
+    plain: Space,
+    packed: Space,
+    crowd: Crowd,
+}
+
+/// The pages in memory that are packed, or those that are not.
+#[derive(Debug)]
+pub struct Space {
     free: Arc<Semaphore>,
     capacity: u32,
     crowd: Crowd,
+    /// How much the last page without room would have taken.
+    wanted: AtomicU32,
     pages: Mutex<Vec<Weak<Page>>>,
 }
 
@@ -58,67 +70,114 @@ struct Inner {
 #[derive(Debug)]
 struct Page {
     pieces: Pieces,
-    taken: OnceCell<Option<OwnedSemaphorePermit>>,
+    _taken: OwnedSemaphorePermit,
 }
 
-/// Bytes of pages that readers may have in memory at once. A page that is larger
-/// is alone there.
-pub const CAPACITY: usize = 128 << 20;
+/// Room for a page that is not made yet.
+#[derive(Debug)]
+pub struct Reserved(Option<OwnedSemaphorePermit>);
+
+/// Bytes of plain pages that readers may have in memory at once. A page that is
+/// larger is alone there.
+pub const PLAIN: usize = 96 << 20;
+
+/// Bytes of packed pages that readers may have in memory at once.
+pub const PACKED: usize = 32 << 20;
 
 /// What permits count.
 const UNIT: usize = 1024;
 
-impl Room {
-    /// Room for so many bytes of pages.
-    pub fn new(capacity: usize) -> Self {
-        let capacity = u32::try_from(capacity / UNIT).unwrap_or(u32::MAX).max(1);
-        Self(Arc::new(Inner {
-            free: Arc::new(Semaphore::new(capacity as usize)),
-            capacity,
-            crowd: Crowd::default(),
-            pages: Mutex::default(),
+impl Default for Room {
+    fn default() -> Self {
+        let crowd = Crowd::default();
+        Self(Arc::new(Spaces {
+            plain: Space::new(PLAIN, crowd.clone()),
+            packed: Space::new(PACKED, crowd.clone()),
+            crowd,
         }))
     }
+}
 
+impl Room {
     /// Whether anybody waits for room.
     pub fn crowd(&self) -> Crowd {
         self.0.crowd.clone()
     }
 
-    /// The page, as soon as there is room for it. Clones of one page, given here
-    /// by several callers, take room once.
-    pub async fn keep(&self, page: Pieces) -> Kept {
-        let page = self.page(page);
-        let length = page.pieces.iter().map(Bytes::len).sum();
-        page.taken.get_or_init(|| self.take(length)).await;
-        Kept(page)
+    /// Where pages in this coding are.
+    pub fn of(&self, coding: Coding) -> &Space {
+        match coding {
+            Coding::Identity => &self.0.plain,
+            Coding::Gzip | Coding::Zstd => &self.0.packed,
+        }
+    }
+}
+
+impl Space {
+    fn new(capacity: usize, crowd: Crowd) -> Self {
+        let capacity = u32::try_from(capacity / UNIT).unwrap_or(u32::MAX).max(1);
+        Self {
+            free: Arc::new(Semaphore::new(capacity as usize)),
+            capacity,
+            crowd,
+            wanted: AtomicU32::new(1),
+            pages: Mutex::default(),
+        }
     }
 
-    fn page(&self, pieces: Pieces) -> Arc<Page> {
-        let mut pages = self.0.pages.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Where there is no room at all, waits for that of a page.
+    pub async fn reserve(&self) -> Reserved {
+        // Whoever waits has all that is free.
+        if self.free.available_permits() > 0 {
+            return Reserved(None);
+        }
+        let _waiting = self.crowd.wait();
+        let units = self.wanted.load(Ordering::Relaxed);
+        // The semaphore is never closed.
+        let taken = Arc::clone(&self.free).acquire_many_owned(units).await;
+        Reserved(taken.ok())
+    }
+
+    /// The page, if there is room for it. Clones of one page, given here by
+    /// several callers, take room once.
+    pub fn keep(&self, pieces: Pieces, reserved: Reserved) -> Option<Kept> {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.retain(|page| page.strong_count() > 0);
         let mut known = pages.iter().filter_map(Weak::upgrade);
-        let known = known.find(|page| Arc::ptr_eq(&page.pieces, &pieces));
-        known.unwrap_or_else(|| {
-            let page = Arc::new(Page {
-                pieces,
-                taken: OnceCell::new(),
-            });
-            pages.push(Arc::downgrade(&page));
-            page
-        })
+        if let Some(page) = known.find(|page| Arc::ptr_eq(&page.pieces, &pieces)) {
+            return Some(Kept(page));
+        }
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        let units = u32::try_from(length.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let units = units.min(self.capacity);
+        let Some(taken) = self.take(units, reserved) else {
+            self.wanted.store(units.max(1), Ordering::Relaxed);
+            return None;
+        };
+        let page = Arc::new(Page {
+            pieces,
+            _taken: taken,
+        });
+        pages.push(Arc::downgrade(&page));
+        Some(Kept(page))
     }
 
-    async fn take(&self, length: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(length.div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let units = units.min(self.0.capacity);
-        let free = || Arc::clone(&self.0.free);
-        if let Ok(taken) = free().try_acquire_many_owned(units) {
-            return Some(taken);
+    /// As much as `units`, of what is reserved and of what is free.
+    fn take(&self, units: u32, reserved: Reserved) -> Option<OwnedSemaphorePermit> {
+        let more = |units| {
+            let free = Arc::clone(&self.free);
+            free.try_acquire_many_owned(units).ok()
+        };
+        let Some(mut taken) = reserved.0 else {
+            return more(units);
+        };
+        let have = u32::try_from(taken.num_permits()).unwrap_or(u32::MAX);
+        match units.checked_sub(have) {
+            Some(0) => {}
+            Some(missing) => taken.merge(more(missing)?),
+            None => drop(taken.split(usize::try_from(have - units).ok()?)),
         }
-        let _waiting = self.0.crowd.wait();
-        // The semaphore is never closed.
-        free().acquire_many_owned(units).await.ok()
+        Some(taken)
     }
 }
 
@@ -145,62 +204,78 @@ mod tests {
         (0..units).map(|_| vec![b'x'; UNIT].into()).collect()
     }
 
+    fn space(capacity: usize) -> Space {
+        Space::new(capacity, Crowd::default())
+    }
+
+    const NOTHING: Reserved = Reserved(None);
+    const MOMENT: Duration = Duration::from_millis(100);
+
     #[tokio::test]
-    async fn a_page_waits_for_room_until_the_last_reader_of_another_has_gone() {
-        let room = Room::new(3 * UNIT);
-        let crowd = room.crowd();
-        let first = room.keep(page(2)).await;
+    async fn a_page_without_room_is_made_anew_when_the_last_reader_of_another_has_gone() {
+        let room = space(3 * UNIT);
+        let crowd = room.crowd.clone();
+        let first = room.keep(page(2), room.reserve().await).unwrap();
         let other = first.clone();
         drop(first);
+        assert!(room.keep(page(2), NOTHING).is_none());
         assert!(!crowd.is_waiting());
+        // The room for a small one is there.
+        let small = room.keep(page(1), room.reserve().await).unwrap();
         {
-            let mut second = std::pin::pin!(room.keep(page(2)));
-            let moment = Duration::from_millis(200);
-            assert!(timeout(moment, second.as_mut()).await.is_err());
+            let mut second = std::pin::pin!(room.reserve());
+            assert!(timeout(MOMENT, second.as_mut()).await.is_err());
             assert!(crowd.is_waiting());
             drop(other);
-            assert_eq!(second.await.pieces(), &*page(2));
+            let reserved = second.await;
+            assert!(room.keep(page(1), NOTHING).is_none(), "it is reserved");
+            let second = room.keep(page(2), reserved).unwrap();
+            assert_eq!(second.pieces(), &*page(2));
         }
+        drop(small);
         assert!(!crowd.is_waiting());
-        assert_eq!(
-            room.keep(page(100)).await.pieces(),
-            &*page(100),
-            "larger than the room"
-        );
+        assert!(room.keep(page(100), NOTHING).is_some(), "alone there");
     }
 
     #[tokio::test]
     async fn readers_of_one_page_take_its_room_once() {
-        let room = Room::new(3 * UNIT);
-        let crowd = room.crowd();
+        let room = space(3 * UNIT);
         let shared = page(2);
-        let mut readers = Vec::new();
-        for _ in 0..10 {
-            readers.push(room.keep(shared.clone()).await);
-        }
-        drop(shared);
-        assert_eq!(room.keep(page(1)).await.pieces(), &*page(1));
-        let waits = room.keep(page(2));
-        assert!(timeout(Duration::from_millis(100), waits).await.is_err());
+        let keep = |pieces: &Pieces| room.keep(Arc::clone(pieces), NOTHING);
+        let mut readers: Vec<_> = (0..10).map(|_| keep(&shared).unwrap()).collect();
+        assert!(keep(&page(1)).is_some());
+        assert!(keep(&page(2)).is_none());
         readers.truncate(1);
-        let waits = room.keep(page(2));
-        assert!(timeout(Duration::from_millis(100), waits).await.is_err());
+        assert!(keep(&page(2)).is_none());
         readers.clear();
-        assert_eq!(room.keep(page(2)).await.pieces(), &*page(2));
-        assert!(!crowd.is_waiting());
+        assert!(keep(&page(2)).is_some());
     }
 
     #[tokio::test]
-    async fn a_reader_that_leaves_while_it_waits_leaves_its_place_to_the_next() {
-        let room = Room::new(2 * UNIT);
-        let first = room.keep(page(2)).await;
-        let shared = page(2);
-        {
-            let left = room.keep(shared.clone());
-            assert!(timeout(Duration::from_millis(50), left).await.is_err());
-        }
-        let next = room.keep(shared);
+    async fn what_is_reserved_and_not_needed_is_free_again() {
+        let room = space(4 * UNIT);
+        let all = room.keep(page(4), NOTHING).unwrap();
+        assert!(room.keep(page(3), NOTHING).is_none());
+        let reserved = room.reserve();
+        let (reserved, ()) = tokio::join!(reserved, async { drop(all) });
+        let shared = page(1);
+        let first = room.keep(Arc::clone(&shared), reserved).unwrap();
+        assert!(room.keep(page(3), NOTHING).is_some());
+        // A page that has its room already needs none of the reserved.
+        let reserved = room.reserve().await;
+        assert!(room.keep(shared, reserved).is_some());
+        assert!(room.keep(page(3), NOTHING).is_some());
         drop(first);
-        assert_eq!(next.await.pieces(), &*page(2));
+    }
+
+    #[tokio::test]
+    async fn who_leaves_while_waiting_leaves_the_place_to_the_next() {
+        let room = space(2 * UNIT);
+        let first = room.keep(page(2), NOTHING).unwrap();
+        assert!(room.keep(page(2), NOTHING).is_none());
+        assert!(timeout(MOMENT, room.reserve()).await.is_err());
+        let next = room.reserve();
+        let (next, ()) = tokio::join!(next, async { drop(first) });
+        assert!(room.keep(page(2), next).is_some());
     }
 }

@@ -47,6 +47,7 @@ use hyper::{
     service::Service as _,
 };
 use hyper_util::service::TowerToHyperService;
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use self::{body_in_pieces::BodyInPieces, held_body::HeldBody, reload::Reloader};
@@ -161,17 +162,19 @@ async fn metrics(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let format = negotiate::format(&headers);
-    let deadline = app.deadline(&headers);
-    let page = match targets(query.as_deref().unwrap_or_default())[..] {
-        [] => Ok(app.pages.all(deadline, format).await),
-        [name] => app.pages.target(name, deadline, format).await,
-        _ => Err(NoPage::UnknownTarget),
+    let asked = match targets(query.as_deref().unwrap_or_default())[..] {
+        [] => Asked::All,
+        [name] => Asked::Target(name.to_owned()),
+        _ => return no_page(&NoPage::UnknownTarget),
     };
-    match page {
-        Ok(page) => exposition(page, format, &headers, &app.around.room).await,
-        Err(error) => no_page(&error),
-    }
+    exposition(&app, &asked, &headers).await
+}
+
+/// Which page.
+enum Asked {
+    All,
+    Service(String),
+    Target(String),
 }
 
 /// Values of the parameter `target`. Names of Envoys hold nothing that a query
@@ -195,12 +198,7 @@ async fn service_metrics(
     let Ok(Path(service)) = service else {
         return text(StatusCode::NOT_FOUND, &line(&NoPage::UnknownService));
     };
-    let format = negotiate::format(&headers);
-    let deadline = app.deadline(&headers);
-    match app.pages.service(service, deadline, format).await {
-        Ok(page) => exposition(page, format, &headers, &app.around.room).await,
-        Err(error) => no_page(&error),
-    }
+    exposition(&app, &Asked::Service(service), &headers).await
 }
 
 fn no_page(error: &NoPage) -> Response {
@@ -224,6 +222,17 @@ async fn reload(State(app): State<App>) -> Response {
 }
 
 impl App {
+    async fn page(&self, asked: &Asked, deadline: Instant, format: Format) -> Result<Page, NoPage> {
+        match asked {
+            Asked::All => Ok(self.pages.all(deadline, format).await),
+            Asked::Service(service) => {
+                let service = service.clone();
+                self.pages.service(service, deadline, format).await
+            }
+            Asked::Target(name) => self.pages.target(name, deadline, format).await,
+        }
+    }
+
     fn deadline(&self, headers: &HeaderMap) -> Instant {
         let asked = headers
             .get(TIMEOUT_HEADER)
@@ -248,10 +257,28 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// However long a scraper is ready to wait.
 const LONGEST_READ: Duration = Duration::from_mins(2);
 
-async fn exposition(page: Page, format: Format, headers: &HeaderMap, room: &Room) -> Response {
+/// A page in the form that is asked for, made when there is room for it.
+async fn exposition(app: &App, asked: &Asked, headers: &HeaderMap) -> Response {
+    let format = negotiate::format(headers);
     let coding = negotiate::coding(headers);
-    let page = page.coded(coding, negotiate::encode).await;
-    let body = Body::new(BodyInPieces::new(room.keep(page).await));
+    let space = app.around.room.of(coding);
+    let now = Instant::now();
+    let deadline = app.deadline(headers);
+    // The other half is for the read.
+    let patience = now + deadline.saturating_duration_since(now) / 2;
+    let kept = loop {
+        let Ok(reserved) = timeout_at(patience.into(), space.reserve()).await else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, CROWDED);
+        };
+        let page = match app.page(asked, deadline, format).await {
+            Ok(page) => page.coded(coding, negotiate::encode).await,
+            Err(error) => return no_page(&error),
+        };
+        if let Some(kept) = space.keep(page, reserved) {
+            break kept;
+        }
+    };
+    let body = Body::new(BodyInPieces::new(kept));
     let mut response = whole(StatusCode::OK, format.content_type(), body);
     let headers = response.headers_mut();
     headers.insert(
@@ -263,6 +290,8 @@ async fn exposition(page: Page, format: Format, headers: &HeaderMap, room: &Room
     }
     response
 }
+
+const CROWDED: &str = "other clients take their pages slowly, and there is no room for another\n";
 
 fn line(error: &impl std::fmt::Display) -> String {
     format!("{error}\n")
