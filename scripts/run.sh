@@ -236,7 +236,7 @@ cat <<TEXT
   playback    http://localhost:8082   http://localhost:9082   http://localhost:8082/metrics
   ingestion   http://localhost:8083   http://localhost:9083   http://localhost:8083/metrics
 
-  bridge      http://localhost:9464/metrics  all services on one page
+  bridge      http://localhost:9464   the live page; /metrics is all services on one page
   Envoy       http://localhost:9901   admin interface
   Prometheus  $prometheus_at
   cache       cache_type="$cache"
