@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use gatemeter_core::catalog::{self, Origin};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
@@ -184,12 +185,15 @@ impl Page {
     }
 
     /// The samples of one service on a page of many, without the label
-    /// `service`; what belongs to no service is left out.
+    /// `service`; what belongs to no service is left out, and so is what the
+    /// bridge tells of its reads of Envoy.
     #[must_use]
     pub fn of_service(mut self, service: &str) -> Self {
         let samples = std::mem::take(&mut self.samples);
         for (mut sample, value) in samples {
-            if sample.labels.remove("service").as_deref() == Some(service) {
+            let row = catalog::metric(&sample.name);
+            let is_of_reads = row.is_some_and(|row| row.origin == Origin::Bridge);
+            if sample.labels.remove("service").as_deref() == Some(service) && !is_of_reads {
                 self.samples.insert(sample, value);
             }
         }
