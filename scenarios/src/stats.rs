@@ -95,6 +95,10 @@ pub(crate) fn page(
         families = reading.families;
     }
     families.extend(other_families(stats, service, format));
+    // A service's page, with what else the filter says of the service.
+    for family in &mut families {
+        family.page = Page::Service;
+    }
     let scope = service.map_or(Scope::All, Scope::Service);
     Ok(exposition::page(&[Part::plain(&families)], scope, format))
 }
