@@ -163,15 +163,6 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Asks for `path` and waits for the whole answer. The caller sets the
-    /// deadline; dropping the future closes the connection.
-    ///
-    /// # Errors
-    /// Where nobody listens, or the answer is not a whole text with status 200.
-    pub async fn get(&self, path: &str) -> Result<Bytes, ReadError> {
-        self.open(path).await?.body().await
-    }
-
     /// Asks for `path` and waits for the head of the answer. The caller sets
     /// the deadline; dropping the future or the answer closes the connection.
     ///
