@@ -217,17 +217,11 @@ impl Pages {
     pub async fn ready(&self, deadline: Instant) -> Result<(), ReadError> {
         let read = self.read(|envoy| !envoy.is_on_demand, |_| false, deadline);
         let read = read.await;
-        let mut readings = read.envoys.into_iter().map(|(_, outcome)| outcome.reading);
-        let Some(first) = readings.next() else {
-            return Ok(());
-        };
-        let mut result = first.map(|_| ());
-        for reading in readings {
-            if reading.is_ok() {
-                result = Ok(());
-            }
-        }
-        result
+        let readings = read.envoys.into_iter().map(|(_, outcome)| outcome.reading);
+        let readings = readings.map(|reading| reading.map(drop));
+        // Where none can be read, the first one says why.
+        let result = readings.reduce(|one, other| one.or_else(|first| other.map_err(|_| first)));
+        result.unwrap_or(Ok(()))
     }
 
     /// What a page of all Envoys needs.
