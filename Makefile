@@ -48,9 +48,9 @@ test-core: ## Run the tests of the pure logic; needs no tools and no module
 .PHONY: bench
 bench: build ## Measure what a request costs Envoy, and what a page costs; prints tables
 	@scripts/tools.sh envoy wrk
-	@scripts/bench.py
-	@scripts/bench_bridge.py
-	@scripts/bench_clients.py
+	@bench/request.py
+	@bench/page.py
+	@bench/clients.py
 
 .PHONY: budget
 budget: wasm ## Record what a request costs the module: host-tests/budget.json, docs/benchmarks.md

@@ -8,7 +8,7 @@ Envoy process, from /proc/PID/task/*/schedstat, divided by the requests that wrk
 counted. Compare differences and ratios: Envoy against itself varies by half a
 microsecond. Linux only; needs what `make tools wasm` leaves.
 
-    usage: scripts/bench.py [ROUNDS] [SECONDS_PER_RUN]
+    usage: bench/request.py [ROUNDS] [SECONDS_PER_RUN]
 """
 
 import re

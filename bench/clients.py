@@ -10,7 +10,7 @@ it. Scrapes are taken one after another, as Prometheus takes them, while
 A client that is cut comes back. Memory is VmHWM of the bridge's process. Linux
 only; needs what `make build` leaves.
 
-    usage: scripts/bench_clients.py [SCRAPES]
+    usage: bench/clients.py [SCRAPES]
 """
 
 import asyncio

@@ -11,7 +11,7 @@ the same with gzip. The CPU of the bridge is that of all of its threads, from
 100 scrapers at once, and many scrapes in a row. Linux only; needs what
 `make tools build` leaves.
 
-    usage: scripts/bench_bridge.py [ROUNDS] [SCRAPES_IN_A_ROW]
+    usage: bench/page.py [ROUNDS] [SCRAPES_IN_A_ROW]
 
 BRIDGE=path measures another binary.
 """
