@@ -2,6 +2,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 
+# Tools from crates.io. Built unoptimised (a third of the time), they run a second longer.
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_MUTANTS_VERSION := 27.1.0
@@ -78,7 +79,7 @@ lint: ## Check formatting, clippy, rustdoc, licences and sources
 .PHONY: lint-tools
 lint-tools: ## Install what lint needs beyond Rust (cargo-deny) into .tools/
 	@[[ "$$(.tools/bin/cargo-deny --version 2>/dev/null)" == *' $(CARGO_DENY_VERSION)' ]] || \
-	  cargo install --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
+	  cargo install --debug --locked cargo-deny --version $(CARGO_DENY_VERSION) --root .tools
 
 .PHONY: fuzz
 fuzz: fuzz-tools ## Run the fuzz targets (TARGET=path_label SECONDS=600: one of them, ten minutes)
@@ -87,7 +88,7 @@ fuzz: fuzz-tools ## Run the fuzz targets (TARGET=path_label SECONDS=600: one of 
 .PHONY: fuzz-tools
 fuzz-tools: ## Install what fuzz needs beyond Rust (cargo-fuzz) into .tools/
 	@[[ "$$(.tools/bin/cargo-fuzz --version 2>/dev/null)" == *' $(CARGO_FUZZ_VERSION)' ]] || \
-	  cargo install --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root .tools
+	  cargo install --debug --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root .tools
 
 .PHONY: mutants
 mutants: ## Break the program on purpose (scripts/mutants.toml); a test must notice each time
@@ -102,7 +103,7 @@ mutants-all: mutants-tools ## Try every mutation of core that cargo-mutants know
 .PHONY: mutants-tools
 mutants-tools: ## Install what mutants-all needs beyond Rust (cargo-mutants) into .tools/
 	@[[ "$$(.tools/bin/cargo-mutants mutants --version 2>/dev/null)" == *' $(CARGO_MUTANTS_VERSION)' ]] || \
-	  cargo install --locked cargo-mutants --version $(CARGO_MUTANTS_VERSION) --root .tools
+	  cargo install --debug --locked cargo-mutants --version $(CARGO_MUTANTS_VERSION) --root .tools
 
 .PHONY: fmt
 fmt: ## Format the code
