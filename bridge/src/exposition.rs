@@ -11,10 +11,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    mem,
 };
 
 use gatemeter_core::{
-    buckets::{INFINITY, spell_seconds},
+    buckets::{push_seconds, spell_seconds},
     catalog::{LE, Page as PageOf, SERVICE},
 };
 
@@ -98,7 +99,10 @@ pub fn pieces(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> Vec<Strin
     let mut page = Page {
         pieces: Vec::new(),
         text: String::with_capacity(PIECE + PIECE / 2),
+        begin_of: ("", None),
+        begin: "{".to_owned(),
         head: String::new(),
+        bucket: String::new(),
         les: Vec::new(),
         digits: itoa::Buffer::new(),
         scope,
@@ -136,8 +140,14 @@ struct Page<'a> {
     pieces: Vec<String>,
     /// The piece that is being written.
     text: String,
+    /// The labels before those of a series and the service that `begin` is of.
+    begin_of: (&'a str, Option<&'a str>),
+    /// `{` and what stands before the labels of a series.
+    begin: String,
     /// `{` and the labels of a series, without the end; empty without labels.
     head: String,
+    /// All of a bucket's line that stands before the label `le`.
+    bucket: String,
     /// The bounds of the last histogram, and the label as it ends a line's head.
     les: Vec<(u64, String)>,
     digits: itoa::Buffer,
@@ -145,8 +155,8 @@ struct Page<'a> {
     format: Format,
 }
 
-impl Page<'_> {
-    fn family(&mut self, same: &[(&str, &Family)]) {
+impl<'a> Page<'a> {
+    fn family(&mut self, same: &[(&'a str, &'a Family)]) {
         let scope = self.scope;
         let is_shown = |(_, family): &(&str, &Family)| {
             family.is_usual || family.series.iter().any(|series| scope.shows(series))
@@ -201,8 +211,10 @@ impl Page<'_> {
 
     fn end_piece(&mut self) {
         if !self.text.is_empty() {
-            self.pieces.push(self.text.as_str().to_owned());
-            self.text.clear();
+            let next = String::with_capacity(PIECE + PIECE / 2);
+            let mut piece = mem::replace(&mut self.text, next);
+            piece.shrink_to_fit();
+            self.pieces.push(piece);
         }
     }
 
@@ -234,28 +246,25 @@ impl Page<'_> {
     }
 
     fn histogram(&mut self, name: &str, histogram: &Histogram) {
-        for (at, &(bound, count)) in histogram.buckets.iter().enumerate() {
-            self.begin_bucket(name);
+        self.bucket.clear();
+        self.bucket.push_str(name);
+        self.bucket.push_str("_bucket");
+        self.bucket.push_str(&self.head);
+        self.bucket
+            .push(if self.head.is_empty() { '{' } else { ',' });
+        for (at, (bound, count)) in histogram.buckets().enumerate() {
+            self.text.push_str(&self.bucket);
             self.le(at, bound);
             self.whole(count);
         }
-        self.begin_bucket(name);
-        self.line_part(format_args!("{LE}=\"{INFINITY}\"}} "));
-        self.whole(histogram.count);
+        self.text.push_str(&self.bucket);
+        self.text.push_str(LE_INFINITY);
+        self.whole(histogram.count());
         self.begin_sample(name, "_sum");
-        self.text
-            .push_str(&spell_seconds(histogram.sum_nanoseconds));
+        push_seconds(&mut self.text, histogram.sum_nanoseconds());
         self.text.push('\n');
         self.begin_sample(name, "_count");
-        self.whole(histogram.count);
-    }
-
-    /// All of a line that stands before the label `le`.
-    fn begin_bucket(&mut self, name: &str) {
-        self.text.push_str(name);
-        self.text.push_str("_bucket");
-        self.text.push_str(&self.head);
-        self.text.push(if self.head.is_empty() { '{' } else { ',' });
+        self.whole(histogram.count());
     }
 
     /// The label `le`; histograms have the same bounds as a rule.
@@ -302,22 +311,31 @@ impl Page<'_> {
     }
 
     /// The labels of a series, made once for all of its lines.
-    fn begin_series(&mut self, before: &str, series: &Series) {
+    fn begin_series(&mut self, before: &'a str, series: &'a Series) {
         let service = match self.scope {
             Scope::All => series.service.as_deref(),
             Scope::Service(_) => None,
         };
+        if self.begin_of != (before, service) {
+            self.begin_of = (before, service);
+            let mut labels = before.to_owned();
+            if let Some(service) = service {
+                push_label(&mut labels, SERVICE, service);
+            }
+            self.begin = format!("{{{labels}");
+        }
         self.head.clear();
-        self.head.push_str(before);
-        if let Some(service) = service {
-            push_label(&mut self.head, SERVICE, service);
-        }
-        if !self.head.is_empty() && !series.labels.is_empty() {
-            self.head.push(',');
-        }
-        self.head.push_str(series.labels.text());
-        if !self.head.is_empty() {
-            self.head.insert(0, '{');
+        let labels = series.labels.text();
+        match (self.begin.len() > 1, labels.is_empty()) {
+            (false, true) => {}
+            (_, true) => self.head.push_str(&self.begin),
+            (has_others, false) => {
+                self.head.push_str(&self.begin);
+                if has_others {
+                    self.head.push(',');
+                }
+                self.head.push_str(labels);
+            }
         }
     }
 
@@ -331,6 +349,9 @@ impl Page<'_> {
         let _ = self.text.write_fmt(text);
     }
 }
+
+/// The label `le` of the last bucket, as it ends a line's head.
+const LE_INFINITY: &str = "le=\"+Inf\"} ";
 
 /// OpenMetrics' word for a type that is not told.
 const UNKNOWN: &str = "unknown";

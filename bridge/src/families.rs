@@ -25,7 +25,10 @@ mod label_set;
 mod layout;
 mod own;
 
-pub use self::{decoder::Decoder, envoy_state::EnvoyState, kind::Kind, label_set::LabelSet};
+pub use self::{
+    decoder::Decoder, envoy_state::EnvoyState, histogram::Histogram, kind::Kind,
+    label_set::LabelSet,
+};
 
 use std::{
     borrow::Cow,
@@ -118,18 +121,6 @@ pub enum Number {
     Whole(u128),
     /// Printed in the shortest form that reads back as the same number.
     Real(f64),
-}
-
-/// A histogram in exact numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Histogram {
-    /// Bound in nanoseconds, inclusive, and how many observations are at or
-    /// below it; strictly increasing bounds.
-    pub buckets: Vec<(u64, u128)>,
-    /// All observations.
-    pub count: u128,
-    /// Sum of all observations in nanoseconds.
-    pub sum_nanoseconds: u128,
 }
 
 impl Reading {

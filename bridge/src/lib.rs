@@ -14,6 +14,7 @@
 //! - [`exposition`]: families to text; [`rendered`]: once for all callers
 //! - [`live`]: the last 15 minutes, and the page that shows them
 //! - [`negotiate`], [`server`]: HTTP; [`room`]: how much of it waits in memory
+//! - `background`: work that would keep sockets waiting
 //! - [`app`]: wiring; [`config`], [`web_file`], [`cli`]: settings
 //! - [`explain`]: what a plugin configuration does, without any Envoy
 //!
@@ -28,6 +29,7 @@
 
 pub mod admin;
 pub mod app;
+mod background;
 pub mod cli;
 pub mod config;
 pub mod decode;

@@ -50,6 +50,7 @@ use self::{
 };
 use crate::{
     admin::ReadError,
+    background,
     families::{EnvoyState, Reading},
 };
 
@@ -121,7 +122,7 @@ impl Live {
         let now = Instant::now();
         if envoys.iter().all(|seen| seen.reading.is_ok()) && self.claim(now) {
             let live = self.clone();
-            tokio::task::spawn_blocking(move || live.record(now, envoys));
+            drop(background::make(move || live.record(now, envoys)));
         }
     }
 
@@ -142,11 +143,8 @@ impl Live {
             let now = Instant::now();
             if self.claim(now) {
                 let live = self.clone();
-                let recording = tokio::task::spawn_blocking(move || live.record(now, envoys));
-                if recording.await.is_err() {
-                    // Only the end of the runtime leads here.
-                    return;
-                }
+                // A panic in there is on the log, and costs this moment only.
+                let _ = background::make(move || live.record(now, envoys)).await;
             }
         }
     }

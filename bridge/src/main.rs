@@ -164,9 +164,9 @@ impl Process {
 }
 
 fn run(config: Config, source: Process) -> anyhow::Result<()> {
-    // One thread serves while another makes a page; Envoy is the one to load.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread serves while another makes a page: each piece of Envoy's answer
+    // would be handed from thread to thread, and each thread has its own memory.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(4)
         .enable_all()
         .build()

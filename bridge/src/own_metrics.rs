@@ -169,7 +169,7 @@ pub fn series<'f>(families: impl IntoIterator<Item = &'f Family>) -> usize {
     let of_series = |series: &Series| match &series.point {
         Point::Number(_) => 1,
         // The bucket for infinity, sum and count.
-        Point::Histogram(histogram) => histogram.buckets.len() + 3,
+        Point::Histogram(histogram) => histogram.bounds().len() + 3,
         Point::Lines(lines) => lines.len(),
     };
     let families = families.into_iter();

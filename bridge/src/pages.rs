@@ -452,17 +452,3 @@ fn labels(target: &EnvoyTarget) -> LabelSet {
     let own = target.labels.iter();
     LabelSet::new(name.chain(own.map(|(name, value)| (Cow::Owned(name.clone()), value.as_str()))))
 }
-
-/// Large pages take milliseconds; the threads that serve sockets are few.
-pub(crate) async fn in_background<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        // Only a panic in `work` or the end of the runtime lead here.
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => std::future::pending().await,
-        },
-    }
-}

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
-use crate::{exposition::Format, negotiate::Coding, pages::in_background};
+use crate::{background, exposition::Format, negotiate::Coding};
 
 /// What was made of one read.
 #[derive(Debug, Default)]
@@ -70,10 +70,7 @@ impl Rendered {
         let others: Vec<Weak<Self>> = others.iter().map(Arc::downgrade).collect();
         let pieces = self.body(&name, Coding::Identity, &others);
         let make = move || make().into_iter().map(Bytes::from).collect();
-        let text = pieces
-            .get_or_init(async || in_background(make).await)
-            .await
-            .clone();
+        let text = pieces.get_or_init(async || made(make).await).await.clone();
         Page {
             text,
             name,
@@ -116,10 +113,16 @@ impl Page {
         let pieces = self.read.body(&self.name, coding, &self.others);
         let text = self.text;
         pieces
-            .get_or_init(async || in_background(move || Pieces::from([code(coding, &text)])).await)
+            .get_or_init(async || made(move || Pieces::from([code(coding, &text)])).await)
             .await
             .clone()
     }
+}
+
+/// A panic ends the requests that asked for the page, and no others.
+async fn made(work: impl FnOnce() -> Pieces + Send + 'static) -> Pieces {
+    let made = background::make(work).await;
+    made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 #[cfg(test)]

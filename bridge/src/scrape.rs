@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{Admin, ReadError},
+    background,
     decode::STATS_PATH,
     families::{Decoder, Family, Reading},
     own_metrics::envoy::{EnvoyMetrics, Health},
@@ -152,7 +153,7 @@ impl Read for Reader {
         let waited = start.elapsed().saturating_sub(decoded);
         let own_scrapes = self.own_scrapes.clone();
         let decoder = Arc::clone(&self.decoder);
-        let decoding = tokio::task::spawn_blocking(move || {
+        let decoding = background::make(move || {
             let mut decoder = decoder.lock().unwrap_or_else(PoisonError::into_inner);
             // Its callers have left, and another read has begun.
             if !decoder.is_at(id) {

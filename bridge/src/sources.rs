@@ -29,6 +29,7 @@ use tracing::{info, warn};
 use self::page::{Owner, PageError, SourcePage};
 use crate::{
     admin::{Admin, Answer, ReadError, refuse_unmarked_end},
+    background,
     config::SourceTarget,
     exposition::Format,
     negotiate,
@@ -213,7 +214,7 @@ impl Read for Reader {
         let format = content(&answer)?;
         let body = answer.body().await?;
         let owner = self.owner.clone();
-        let parsing = tokio::task::spawn_blocking(move || page::parse(&body, format, &owner));
+        let parsing = background::make(move || page::parse(&body, format, &owner));
         let page = parsing
             .await
             .map_err(|_| SourceError::Protocol("it cannot be parsed".to_owned()))??;

@@ -5,6 +5,8 @@
 //! on a bound never falls on the wrong side by rounding. A bound that cannot
 //! be said in whole nanoseconds is refused.
 
+use std::fmt::Write as _;
+
 use thiserror::Error;
 
 /// The bounds of the metrics guide, in nanoseconds.
@@ -132,11 +134,28 @@ impl Default for Buckets {
 /// Nanoseconds as exact decimal seconds with at least one digit after the
 /// point: `1.0`, `0.005`, `23.450000001`.
 pub fn spell_seconds(nanos: u128) -> String {
-    let whole = nanos / u128::from(NANOS);
-    let fraction = format!("{:09}", nanos % u128::from(NANOS));
-    let digits = fraction.trim_end_matches('0');
-    let digits = if digits.is_empty() { "0" } else { digits };
-    format!("{whole}.{digits}")
+    let mut text = String::new();
+    push_seconds(&mut text, nanos);
+    text
+}
+
+/// The same at the end of a text.
+pub fn push_seconds(text: &mut String, nanos: u128) {
+    // Dividing 128 bits takes many times as long, and few numbers have them.
+    let (whole, mut fraction) = match u64::try_from(nanos) {
+        Ok(nanos) => (u128::from(nanos / NANOS), nanos % NANOS),
+        Err(_) => (
+            nanos / u128::from(NANOS),
+            u64::try_from(nanos % u128::from(NANOS)).unwrap_or_default(),
+        ),
+    };
+    let mut digits = 9;
+    while digits > 1 && fraction.is_multiple_of(10) {
+        fraction /= 10;
+        digits -= 1;
+    }
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{whole}.{fraction:0digits$}");
 }
 
 /// Exact nanoseconds of decimal seconds such as `0.005`, `1`, `1.0` or `5e-3`;

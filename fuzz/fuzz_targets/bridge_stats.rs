@@ -111,14 +111,14 @@ fn totals_agree(reading: &Reading) {
         let Point::Histogram(histogram) = &series.point else {
             panic!("a histogram that is none");
         };
-        let buckets = &histogram.buckets;
+        let buckets: Vec<_> = histogram.buckets().collect();
         assert!(buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
         assert!(
             buckets
                 .last()
-                .is_none_or(|(_, count)| *count <= histogram.count)
+                .is_none_or(|(_, count)| *count <= histogram.count())
         );
-        assert!(counts.insert(key(series), histogram.count).is_none());
+        assert!(counts.insert(key(series), histogram.count()).is_none());
     }
     for (key, count) in &counts {
         assert_eq!(requests.get(key), Some(count), "{key:?}");
@@ -154,17 +154,17 @@ fn expected(reading: &Reading, only: Option<&str>) -> BTreeMap<page::Key, String
                 Point::Number(Number::Real(_)) => panic!("Envoy has whole numbers only"),
                 Point::Lines(_) => panic!("Envoy has no page of a service"),
                 Point::Histogram(histogram) => {
-                    for (bound, count) in &histogram.buckets {
-                        let le = spell_seconds((*bound).into());
+                    for (bound, count) in histogram.buckets() {
+                        let le = spell_seconds(bound.into());
                         add("_bucket", Some(le), count.to_string());
                     }
                     add(
                         "_bucket",
                         Some(INFINITY.to_owned()),
-                        histogram.count.to_string(),
+                        histogram.count().to_string(),
                     );
-                    add("_sum", None, spell_seconds(histogram.sum_nanoseconds));
-                    add("_count", None, histogram.count.to_string());
+                    add("_sum", None, spell_seconds(histogram.sum_nanoseconds()));
+                    add("_count", None, histogram.count().to_string());
                 }
             }
         }

@@ -23,8 +23,8 @@ use super::{
     web_file,
 };
 use crate::{
+    background,
     config::{Config, ConfigErrors},
-    pages::in_background,
     server::{
         reload::{Ask, Reloaded, all_waiting},
         serving::Serving,
@@ -71,7 +71,7 @@ impl Reloading {
     async fn reload(&mut self) -> Reloaded {
         let source = Arc::clone(&self.source);
         let running = self.config.clone();
-        let read = in_background(move || {
+        let read = background::wait(move || {
             let config = source.read()?;
             let web = web_file(&config)?;
             let fixed = config.fixed_but_changed(&running);
@@ -111,7 +111,7 @@ impl Reloading {
         let config = self.config.clone();
         let is_due = self.web_refused.is_some();
         let read = move || (is_due || web.has_changed()).then(|| web_file(&config));
-        match in_background(read).await {
+        match background::wait(read).await {
             None => {}
             Some(Ok(web)) => {
                 self.take_over(web);

@@ -215,6 +215,11 @@ impl Stats {
         }
     }
 
+    /// Every bound of a bin, by its place.
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = Bound> {
+        self.bounds.iter().map(|(_, bound)| *bound)
+    }
+
     /// The same labels as before where there are such.
     pub(crate) fn label_set(&mut self, labels: LabelSet) -> Arc<LabelSet> {
         if let Some(known) = self.label_sets.get(&labels) {
@@ -294,17 +299,17 @@ impl Stats {
     fn is_expected(&mut self, line: &[u8]) -> bool {
         let (mut at, mut next_bin) = (self.last, self.next_bin);
         let current = at.and_then(|at| self.entries.get(at as usize));
-        let is_next_bin = current.is_some_and(|entry| {
-            next_bin < entry.bins.len() && line.starts_with(entry.stem.as_bytes())
-        });
-        if !is_next_bin {
+        let of_next_bin = current
+            .filter(|entry| next_bin < entry.bins.len())
+            .and_then(|entry| line.strip_prefix(entry.stem.as_bytes()));
+        if of_next_bin.is_none() {
             at = current.map_or(self.first, |entry| entry.next);
             next_bin = 0;
         }
         let Some(entry) = at.and_then(|at| self.entries.get_mut(at as usize)) else {
             return false;
         };
-        let Some(rest) = line.strip_prefix(entry.stem.as_bytes()) else {
+        let Some(rest) = of_next_bin.or_else(|| line.strip_prefix(entry.stem.as_bytes())) else {
             return false;
         };
         let (kept, read, rest) = if entry.is_binned {
@@ -551,6 +556,13 @@ impl Stats {
     }
 }
 
+impl Bin {
+    /// Place of its bound in [`Stats::bounds`].
+    pub(crate) const fn bound_place(self) -> usize {
+        self.bound as usize
+    }
+}
+
 impl Entry {
     pub(crate) const fn is_binned(&self) -> bool {
         self.is_binned
@@ -580,16 +592,21 @@ fn hash(hasher: &RandomState, stem: &str) -> u64 {
 
 /// A `u64` in decimal digits, and nothing else.
 fn number(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || text.len() > 20 {
-        return None;
-    }
+    let (safe, last) = text.split_at(text.len().min(19));
     let mut number: u64 = 0;
-    for &byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        number = number.checked_mul(10)?.checked_add(digit.into())?;
+    for &byte in safe {
+        // Nineteen digits always fit.
+        number = number.wrapping_mul(10).wrapping_add(digit(byte)?);
     }
-    Some(number)
+    match last {
+        [] if safe.is_empty() => None,
+        [] => Some(number),
+        &[byte] => number.checked_mul(10)?.checked_add(digit(byte)?),
+        _ => None,
+    }
+}
+
+fn digit(byte: u8) -> Option<u64> {
+    let digit = byte.wrapping_sub(b'0');
+    (digit <= 9).then_some(digit.into())
 }

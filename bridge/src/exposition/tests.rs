@@ -151,11 +151,11 @@ fn a_histogram_without_labels_has_only_the_bound() {
         series: vec![Series {
             service: None,
             labels: Default::default(),
-            point: Point::Histogram(Histogram {
-                buckets: vec![(500_000_000, 2)],
-                count: 3,
-                sum_nanoseconds: u128::from(u64::MAX),
-            }),
+            point: Point::Histogram(Histogram::new(
+                [500_000_000].into(),
+                [(0, 2), (1, 1)],
+                u128::from(u64::MAX),
+            )),
         }],
     };
     assert_eq!(

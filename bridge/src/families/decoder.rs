@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    EnvoyState, Histogram, Number, Point, Reading, Series,
-    layout::{Layout, Row, Source},
+    EnvoyState, Number, Point, Reading, Series,
+    layout::{Layout, Members, Row, Source},
 };
 use crate::decode::{
     DropReason,
@@ -157,13 +157,9 @@ impl<'d> Numbers<'d> {
                 value.into()
             }
             Source::Histogram { bins, sums, bounds } => {
-                let bounds = self.layout.bounds.get(*bounds);
-                return Some(Point::Histogram(Histogram::of(
-                    self.stats,
-                    self.members(bins.clone()),
-                    self.members(sums.clone()),
-                    bounds.map_or(&[], |bounds| bounds),
-                )));
+                let bounds = self.layout.bounds.get(*bounds as usize)?;
+                let histogram = bounds.histogram(self.members(bins), self.members(sums));
+                return Some(Point::Histogram(histogram));
             }
             Source::Number(at) => self.value(*at).into(),
             Source::Total(at) => self.entry(*at).map_or(0, Entry::total),
@@ -173,7 +169,7 @@ impl<'d> Numbers<'d> {
 
     fn is_idle(&self, row: &Row) -> bool {
         self.idle_since.is_some_and(|since| {
-            let mut members = self.members(row.moves_with.clone()).peekable();
+            let mut members = self.members(&row.moves_with).peekable();
             members.peek().is_some() && members.all(|entry| entry.has_stood_still_since(since))
         })
     }
@@ -199,9 +195,9 @@ impl<'d> Numbers<'d> {
         state
     }
 
-    fn members(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = &'d Entry> {
+    fn members(&self, members: &Members) -> impl Iterator<Item = &'d Entry> {
         let entries = self.stats.entries();
-        let members = self.layout.members.get(range).unwrap_or_default();
+        let members = self.layout.members(members);
         members.iter().filter_map(|&at| entries.get(at as usize))
     }
 

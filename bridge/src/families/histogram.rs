@@ -14,13 +14,31 @@ use std::{
 use gatemeter_core::buckets::GUIDE_BOUNDS;
 
 use super::{
-    Histogram, LabelSet,
+    LabelSet,
     layout::{Layout, Row, Source, compare},
 };
 use crate::decode::{
     line::Bound,
     stats::{Entry, Stats},
 };
+
+/// A histogram in exact numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histogram {
+    bounds: Arc<[u64]>,
+    /// How many observations are at or below each bound, how many there are, and
+    /// their sum in nanoseconds: together, because a page has thousands of these.
+    numbers: Box<[u128]>,
+}
+
+/// The bounds of the histograms of a service.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    /// Nanoseconds, strictly increasing.
+    shown: Arc<[u64]>,
+    /// In which bucket a bin counts first, by the place of the bin's bound.
+    buckets: Box<[u32]>,
+}
 
 /// The stats of one histogram metric, of all services.
 pub(super) struct Bins {
@@ -66,9 +84,9 @@ impl Bins {
         in_use: &InUse,
     ) -> Vec<Row> {
         let mut rows = Vec::new();
-        let mut sums = self.sums.as_slice();
+        let mut rest_of_sums = self.sums.as_slice();
         // Of the service that was last; the bins are sorted by service.
-        let mut bounds: Option<(Arc<str>, usize)> = None;
+        let mut bounds: Option<(Arc<str>, u32)> = None;
         let mut rest = self.bins.as_slice();
         while let Some(first) = rest.first().and_then(|&at| entry(stats, at)) {
             let is_same = |at: &&u32| {
@@ -81,12 +99,13 @@ impl Bins {
                 let other = entry(stats, **at);
                 other.is_some_and(|other| compare(other, first, names.len()).is_lt())
             };
-            sums = sums.split_at(sums.iter().take_while(is_before).count()).1;
-            let own_sums = sums.split_at(sums.iter().take_while(is_same).count()).0;
-            let start = layout.members.len();
-            layout.members.extend_from_slice(bins);
-            let end_of_bins = layout.members.len();
-            layout.members.extend_from_slice(own_sums);
+            let before = rest_of_sums.iter().take_while(is_before).count();
+            rest_of_sums = rest_of_sums.split_at(before).1;
+            let own_sums = rest_of_sums.iter().take_while(is_same).count();
+            let own_sums = rest_of_sums.split_at(own_sums).0;
+            let bins = layout.add_members(bins);
+            let sums = layout.add_members(own_sums);
+            let moves_with = bins.start..sums.end;
             let service = Arc::clone(&first.service);
             let labels = first.labels.iter().take(names.len());
             let labels = names.iter().copied().zip(labels.map(|(_, value)| value));
@@ -97,8 +116,8 @@ impl Bins {
                     let key = (service.to_string(), metric.to_owned());
                     let known = in_use.get(&key).cloned();
                     let known = known.unwrap_or_else(|| self.bounds_seen(stats, &service));
-                    layout.bounds.push(known.into_iter().collect());
-                    layout.bounds.len() - 1
+                    layout.bounds.push(Bounds::new(stats, &known));
+                    u32::try_from(layout.bounds.len() - 1).unwrap_or(u32::MAX)
                 }
             };
             bounds = Some((Arc::clone(&service), place));
@@ -106,11 +125,11 @@ impl Bins {
                 service,
                 labels: stats.label_set(labels),
                 source: Source::Histogram {
-                    bins: start..end_of_bins,
-                    sums: end_of_bins..layout.members.len(),
+                    bins,
+                    sums,
                     bounds: place,
                 },
-                moves_with: start..layout.members.len(),
+                moves_with,
             });
         }
         rows
@@ -131,35 +150,90 @@ impl Bins {
     }
 }
 
-impl Histogram {
+impl Bounds {
+    fn new(stats: &Stats, shown: &BTreeSet<u64>) -> Self {
+        let bucket = |bound| match bound {
+            Bound::Infinity => shown.len(),
+            Bound::Nanoseconds(le) => shown.range(..le).count(),
+        };
+        let buckets = stats.bounds().map(bucket);
+        Self {
+            shown: shown.iter().copied().collect(),
+            buckets: buckets
+                .map(|at| u32::try_from(at).unwrap_or(u32::MAX))
+                .collect(),
+        }
+    }
+
     /// The histogram of these bins and sums.
-    pub(super) fn of<'s>(
-        stats: &Stats,
+    pub(super) fn histogram<'s>(
+        &self,
         bins: impl Iterator<Item = &'s Entry>,
         sums: impl Iterator<Item = &'s Entry>,
-        bounds: &[u64],
+    ) -> Histogram {
+        let bins = bins.flat_map(|entry| &entry.bins).map(|bin| {
+            // Bounds do not come without a new layout.
+            let bucket = self.buckets.get(bin.bound_place()).copied();
+            (bucket.map_or(usize::MAX, |at| at as usize), bin.count)
+        });
+        let sum = sums.map(|entry| u128::from(entry.value)).sum();
+        Histogram::new(Arc::clone(&self.shown), bins, sum)
+    }
+}
+
+impl Histogram {
+    /// With these bounds in nanoseconds, inclusive and strictly increasing; each
+    /// of the bins is the place of the first bound that its observations are at
+    /// or below, or any greater number, and how many it holds.
+    pub fn new(
+        bounds: Arc<[u64]>,
+        bins: impl IntoIterator<Item = (usize, u64)>,
+        sum_nanoseconds: u128,
     ) -> Self {
-        let mut buckets: Vec<(u64, u128)> = bounds.iter().map(|&bound| (bound, 0)).collect();
-        let mut count = 0;
-        for &bin in bins.flat_map(|entry| &entry.bins) {
-            count += u128::from(bin.count);
-            if let Bound::Nanoseconds(le) = stats.bound(bin) {
-                let at = buckets.partition_point(|&(bound, _)| bound < le);
-                if let Some((_, count)) = buckets.get_mut(at) {
-                    *count += u128::from(bin.count);
-                }
+        let mut numbers = vec![0_u128; bounds.len() + 2].into_boxed_slice();
+        for (at, count) in bins {
+            if let Some(bin) = numbers.get_mut(at.min(bounds.len())) {
+                *bin += u128::from(count);
             }
         }
         let mut below = 0;
-        for (_, count) in &mut buckets {
-            below += *count;
-            *count = below;
+        for number in &mut numbers {
+            below += *number;
+            *number = below;
         }
-        Self {
-            buckets,
-            count,
-            sum_nanoseconds: sums.map(|entry| u128::from(entry.value)).sum(),
+        if let Some(sum) = numbers.last_mut() {
+            *sum = sum_nanoseconds;
         }
+        Self { bounds, numbers }
+    }
+
+    /// Bounds in nanoseconds, inclusive and strictly increasing.
+    pub const fn bounds(&self) -> &Arc<[u64]> {
+        &self.bounds
+    }
+
+    /// Each bound, and how many observations are at or below it.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u128)> {
+        self.bounds.iter().copied().zip(self.cumulative())
+    }
+
+    /// How many observations are at or below each bound, then all.
+    pub fn cumulative(&self) -> impl Iterator<Item = u128> {
+        self.numbers.iter().copied().take(self.bounds.len() + 1)
+    }
+
+    /// All observations.
+    pub fn count(&self) -> u128 {
+        self.number(self.bounds.len())
+    }
+
+    /// Sum of all observations in nanoseconds.
+    pub fn sum_nanoseconds(&self) -> u128 {
+        self.number(self.bounds.len() + 1)
+    }
+
+    fn number(&self, at: usize) -> u128 {
+        self.numbers.get(at).copied().unwrap_or_default()
     }
 }
 

@@ -18,7 +18,7 @@ use gatemeter_core::catalog::{
 
 use super::{
     Family, LabelSet,
-    histogram::{Bins, InUse},
+    histogram::{Bins, Bounds, InUse},
     own,
 };
 use crate::decode::{
@@ -33,9 +33,9 @@ pub(super) struct Layout {
     pub(super) services: BTreeSet<Arc<str>>,
     pub(super) families: Vec<FamilyLayout>,
     /// The entries that series consist of, in runs.
-    pub(super) members: Vec<u32>,
-    /// Lists of bounds in nanoseconds that histograms share.
-    pub(super) bounds: Vec<Box<[u64]>>,
+    members: Vec<u32>,
+    /// Those that histograms share.
+    pub(super) bounds: Vec<Bounds>,
     /// Stats that no series can show because two services disagree.
     pub(super) conflicts: u64,
     /// What Envoy says of itself.
@@ -61,8 +61,11 @@ pub(super) struct Row {
     pub(super) source: Source,
     /// Members that must all stand still for the series to be idle; none for
     /// what is never idle.
-    pub(super) moves_with: Range<usize>,
+    pub(super) moves_with: Members,
 }
+
+/// Places in [`Layout::members`]. Small, as there is one for each series.
+pub(super) type Members = Range<u32>;
 
 /// Where the number of a series comes from.
 #[derive(Clone, Debug)]
@@ -73,9 +76,9 @@ pub(super) enum Source {
     Gauge(u32),
     /// The bins and the sums of members, with the bounds of this place.
     Histogram {
-        bins: Range<usize>,
-        sums: Range<usize>,
-        bounds: usize,
+        bins: Members,
+        sums: Members,
+        bounds: u32,
     },
     /// An entry's value.
     Number(u32),
@@ -196,14 +199,26 @@ impl Layout {
         is_counter: bool,
     ) -> Option<Row> {
         let entry = stats.entries().get(at as usize)?;
-        let start = self.members.len();
-        self.members.extend(is_counter.then_some(at));
+        let moves_with = self.add_members(is_counter.then_some(at).as_slice());
         Some(Row {
             service: Arc::clone(&entry.service),
             labels: Arc::clone(&entry.labels),
             source,
-            moves_with: start..self.members.len(),
+            moves_with,
         })
+    }
+
+    pub(super) fn members(&self, members: &Members) -> &[u32] {
+        let range = members.start as usize..members.end as usize;
+        self.members.get(range).unwrap_or_default()
+    }
+
+    pub(super) fn add_members(&mut self, entries: &[u32]) -> Members {
+        // There are no more of them than bytes in an answer.
+        let end = |members: &[u32]| u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let start = end(&self.members);
+        self.members.extend_from_slice(entries);
+        start..end(&self.members)
     }
 
     pub(super) fn push(&mut self, family: Family, mut rows: Vec<Row>) {
@@ -211,6 +226,8 @@ impl Layout {
             let services = a.service.cmp(&b.service);
             services.then_with(|| a.labels.values().cmp(b.labels.values()))
         });
+        // They stay as they are for a long time.
+        rows.shrink_to_fit();
         self.families.push(FamilyLayout { family, rows });
     }
 
@@ -230,7 +247,7 @@ impl Layout {
             let Source::Histogram { bins, .. } = &histogram.source else {
                 continue;
             };
-            for &at in self.members.get(bins.clone()).unwrap_or_default() {
+            for &at in self.members(bins) {
                 let Some(entry) = stats.entries().get(at as usize) else {
                     continue;
                 };

@@ -221,17 +221,14 @@ impl ServiceTotals {
 
     fn take_histogram(&mut self, series: &Series, histogram: &Histogram, hashes: &Hashes) {
         if self.bounds.is_empty() {
-            self.bounds = histogram.buckets.iter().map(|(bound, _)| *bound).collect();
+            self.bounds = Arc::clone(histogram.bounds());
         }
-        let bounds = histogram.buckets.iter().map(|(bound, _)| bound);
-        if !bounds.eq(self.bounds.iter()) {
+        if *histogram.bounds() != self.bounds {
             return;
         }
-        let all = std::iter::once(&histogram.count);
-        let cumulative = histogram.buckets.iter().map(|(_, count)| count).chain(all);
         let mut below = 0;
-        let bins: Vec<u64> = cumulative
-            .map(|&upto| {
+        let bins: Vec<u64> = (histogram.cumulative())
+            .map(|upto| {
                 let bin = upto.saturating_sub(below);
                 below = upto;
                 u64::try_from(bin).unwrap_or(u64::MAX)

@@ -28,6 +28,12 @@ fn said() -> Vec<(&'static str, Number)> {
     Vec::new()
 }
 
+/// When the system started, since 1970. Read once: it never changes, and the file
+/// that says it lists every interrupt of the machine.
+#[cfg(target_os = "linux")]
+static BOOT_SECONDS: std::sync::LazyLock<Option<u64>> =
+    std::sync::LazyLock::new(|| procfs::boot_time_secs().ok());
+
 #[cfg(target_os = "linux")]
 fn said() -> Vec<(&'static str, Number)> {
     use procfs::process::{LimitValue, Process};
@@ -42,7 +48,7 @@ fn said() -> Vec<(&'static str, Number)> {
         let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
         let used = seconds(stat.utime + stat.stime);
         said.push(("process_cpu_seconds_total", Number::Real(used)));
-        if let Ok(boot) = procfs::boot_time_secs() {
+        if let Some(boot) = *BOOT_SECONDS {
             let start = boot as f64 + seconds(stat.starttime);
             said.push(("process_start_time_seconds", Number::Real(start)));
         }

@@ -25,7 +25,7 @@ use http::{HeaderMap, header};
 use ring::{hmac, rand::SystemRandom};
 use tokio::sync::Semaphore;
 
-use crate::{pages::in_background, web_file::PasswordHash};
+use crate::{background, web_file::PasswordHash};
 
 /// Whether a request may be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Auth {
         }
         let is_known = known.is_some();
         // Turn and place go along: a check goes on when its client has left.
-        in_background(move || {
+        background::wait(move || {
             let is_same = bcrypt::verify(password, hash.as_str()).unwrap_or(false);
             let verdict = place.checks.remember(digest, is_same && is_known);
             drop((place, turn));

@@ -44,7 +44,7 @@ fn totals_and_histogram_of_a_route_go_when_both_stand_still_and_come_back_with_a
             };
             (
                 series.labels.get("path").unwrap().to_owned(),
-                histogram.count,
+                histogram.count(),
             )
         });
         let counts: Vec<_> = counts.collect();
@@ -210,7 +210,7 @@ fn gauges_that_decide_what_is_shown_are_asked_at_every_read() {
             .families
             .iter()
             .any(|family| family.name == "ops_total");
-        (histogram(&reading).buckets.clone(), is_named)
+        (buckets(histogram(&reading)), is_named)
     };
     let both = vec![(10_000_000, 0), (500_000_000, 3)];
     assert_eq!(read(1), (both.clone(), true));
