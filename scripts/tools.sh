@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts what is missing into .tools/ and leaves the system alone.
 #
-#   scripts/tools.sh                      everything
+#   scripts/tools.sh                      everything that tests need
 #   scripts/tools.sh wasm envoy           only these
 #
 # wasm        the Rust target wasm32-wasip1 (the one thing outside .tools/: rustup keeps it)
@@ -18,7 +18,11 @@
 # playwright-core  drives the browser on the live page, pinned, npm   .tools/npm/playwright-core/
 # axe-core    checks that the page is accessible, pinned, npm    .tools/npm/axe-core/axe.min.js
 #
-# From prometheus to chromium they are used from the PATH where they are installed; else they come
+# Only where it is named, for no test needs it:
+#
+# valgrind    counts instructions for the benchmarks         .tools/bin/{valgrind,callgrind_annotate}
+#
+# From prometheus to chromium, and valgrind, they are used from the PATH where they are installed; else they come
 # from Debian's packages, downloaded and unpacked, never installed (installing
 # prometheus would start a service on port 9090). So look in .tools/bin first,
 # then on the PATH.
@@ -85,6 +89,7 @@ programs_of() {
     clang) echo clang ;;
     ffmpeg) echo ffmpeg ;;
     chromium) echo chromium-headless-shell ;;
+    valgrind) echo valgrind callgrind_annotate ;;
   esac
 }
 
@@ -181,6 +186,7 @@ install_prometheus() {
 
 install_redis() { from_debian redis redis-server redis-tools; }
 install_wrk() { from_debian wrk wrk; }
+install_valgrind() { from_debian valgrind valgrind; }
 
 install_postgres() {
   # Debian keeps the server's programs off the PATH; an installed one will do.
@@ -356,6 +362,11 @@ write_wrappers() {
         echo "LD_LIBRARY_PATH=\"${3//"$tools"/\$tools}\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}\""
         echo 'export LD_LIBRARY_PATH'
       fi
+      # Its tools are not where Debian's Valgrind looks for them by default.
+      [[ $1 != valgrind ]] || {
+        echo "VALGRIND_LIB=\$tools/debian/valgrind/usr/libexec/valgrind"
+        echo 'export VALGRIND_LIB'
+      }
       # Its pages are not where Debian's Prometheus looks for them by default.
       local arguments=
       [[ $program != prometheus ]] ||
@@ -369,9 +380,10 @@ write_wrappers() {
 
 # --- main -------------------------------------------------------------------
 
-all=(wasm envoy prometheus redis postgres wrk clang ffmpeg chromium hls.js playwright-core axe-core openmetrics)
+needed=(wasm envoy prometheus redis postgres wrk clang ffmpeg chromium hls.js playwright-core axe-core openmetrics)
+all=("${needed[@]}" valgrind)
 wanted=("$@")
-((${#wanted[@]})) || wanted=("${all[@]}")
+((${#wanted[@]})) || wanted=("${needed[@]}")
 
 missing=()
 for set in "${wanted[@]}"; do
