@@ -9,7 +9,7 @@ CARGO_MUTANTS_VERSION := 27.1.0
 WASM_TARGET := wasm32-wasip1
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MODULE := $(TARGET_DIR)/$(WASM_TARGET)/release/gatemeter_filter.wasm
-WASM_CRATES := -p gatemeter-core -p gatemeter-filter -p gatemeter-auth-module
+WASM_CRATES := -p gatemeter-core -p gatemeter-filter -p gatemeter-auth-module -p gatemeter-floor-module
 # No crate is published: the documentation is for those who read the source, so
 # it shows private items and may link to them.
 RUSTDOC_LINTS := -D warnings -A rustdoc::private-intra-doc-links
