@@ -9,7 +9,9 @@ CARGO_MUTANTS_VERSION := 27.1.0
 WASM_TARGET := wasm32-wasip1
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MODULE := $(TARGET_DIR)/$(WASM_TARGET)/release/gatemeter_filter.wasm
-WASM_CRATES := -p gatemeter-core -p gatemeter-filter -p gatemeter-auth-module -p gatemeter-floor-module
+WASM_CRATES := -p gatemeter-core -p gatemeter-filter -p gatemeter-auth-module
+# The filters that the benchmarks compare with.
+BENCH_MODULES := -p gatemeter-floor-module -p gatemeter-naive-module -p gatemeter-empty-module
 # No crate is published: the documentation is for those who read the source, so
 # it shows private items and may link to them.
 RUSTDOC_LINTS := -D warnings -A rustdoc::private-intra-doc-links
@@ -46,8 +48,13 @@ test: tools build ## Run every test, those on real Envoy, Prometheus, Redis, Pos
 test-core: ## Run the tests of the pure logic; needs no tools and no module
 	cargo test --locked -p gatemeter-core
 
+.PHONY: bench-programs
+bench-programs: ## Build what the benchmarks compare with, and the load generator
+	cargo build --release --locked --target $(WASM_TARGET) $(BENCH_MODULES)
+	cargo build --release --locked -p gatemeter-bench-load -p gatemeter-bench-middleware
+
 .PHONY: bench
-bench: build ## Measure what a request costs Envoy, and what a page costs; prints tables
+bench: build bench-programs ## Measure what a request costs Envoy, and what a page costs; prints tables
 	@scripts/tools.sh envoy wrk
 	@bench/request.py
 	@bench/page.py
@@ -70,7 +77,7 @@ lint: ## Check formatting, clippy, rustdoc, licences and sources
 	@scripts/tools.sh wasm
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --locked --target $(WASM_TARGET) $(WASM_CRATES) -- -D warnings
+	cargo clippy --locked --target $(WASM_TARGET) $(WASM_CRATES) $(BENCH_MODULES) -- -D warnings
 	RUSTDOCFLAGS='$(RUSTDOC_LINTS)' cargo doc --workspace --no-deps --document-private-items --locked
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked --target-dir $(TARGET_DIR) -- -D warnings

@@ -1,9 +1,10 @@
-"""What the benchmarks share: real Envoys with the module, and what they cost.
+"""What the benchmarks share: real Envoys with a module, and what they cost.
 
 Linux only; needs what `make tools wasm` leaves.
 """
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 MODULE = ROOT / "dist" / "gatemeter_filter.wasm"
 TYPE = "type.googleapis.com/envoy.extensions."
 
@@ -26,10 +28,10 @@ def tool(name):
     return found
 
 
-def module(kind, plugin):
-    """The filter (kind `filters.http.wasm.v3.Wasm`) or the access logger."""
+def module(kind, plugin, wasm=MODULE):
+    """A module as filter (kind `filters.http.wasm.v3.Wasm`) or as access logger."""
     return {
-        "name": "gatemeter",
+        "name": wasm.stem,
         "typed_config": {
             "@type": TYPE + kind,
             "config": {
@@ -42,18 +44,28 @@ def module(kind, plugin):
                 "vm_config": {
                     "vm_id": "api",
                     "runtime": "envoy.wasm.runtime.v8",
-                    "code": {"local": {"filename": str(MODULE)}},
+                    "code": {"local": {"filename": str(wasm)}},
                 },
             },
         },
     }
 
 
-def configuration(filters, loggers, port, admin, routes=None, tags=()):
-    """One listener whose routes answer themselves; 200 for all where none are given."""
-    def address(number):
-        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
+def address(port):
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
+
+def cluster(port):
+    """The cluster `service` with the server on this port."""
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}]
+    return {
+        "name": "service",
+        "load_assignment": {"cluster_name": "service", "endpoints": endpoints},
+    }
+
+
+def configuration(filters, loggers, port, admin, routes=None, tags=(), clusters=()):
+    """One listener with these routes; one that answers all with 200 where none are given."""
     router = {"name": "router", "typed_config": {"@type": TYPE + "filters.http.router.v3.Router"}}
     everything = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
     manager = {
@@ -74,7 +86,7 @@ def configuration(filters, loggers, port, admin, routes=None, tags=()):
     return {
         "admin": {"address": address(admin)},
         "stats_config": {"stats_tags": list(tags)},
-        "static_resources": {"listeners": [listener]},
+        "static_resources": {"listeners": [listener], "clusters": list(clusters)},
     }
 
 
@@ -88,18 +100,36 @@ def free_ports(count):
     return ports
 
 
-def start(folder, name, filters, loggers, **more):
-    """An Envoy that is ready: the process, its port and that of its admin interface."""
+def start(folder, name, filters, loggers, workers=1, core=None, poll=0.05, **more):
+    """An Envoy that is ready: the process, its port and that of its admin interface.
+
+    On one core only where that is given; `poll` is how long it sleeps, in seconds,
+    before it asks again whether Envoy is ready.
+    """
     port, admin = free_ports(2)
     config = folder / f"{admin}.json"
     config.write_text(json.dumps(configuration(filters, loggers, port, admin, **more)))
     command = [tool("envoy"), "-c", str(config), "--disable-hot-restart"]
-    command += ["--concurrency", "1", "-l", "error"]
-    process = until_answered(name, command, folder / f"{admin}.log", f"127.0.0.1:{admin}/ready")
+    command += ["--concurrency", str(workers), "-l", "error"]
+    command = on_core(core, command)
+    ready = f"127.0.0.1:{admin}/ready"
+    process = until_answered(name, command, folder / f"{admin}.log", ready, poll)
     return process, port, admin
 
 
-def until_answered(name, command, log, url):
+def on_core(core, command):
+    """The command, held to one core where that is given."""
+    return command if core is None else ["taskset", "-c", str(core), *command]
+
+
+def end(processes):
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait()
+
+
+def until_answered(name, command, log, url, poll=0.05):
     """Starts a server and waits until it answers; ends the program where it does not."""
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
@@ -112,7 +142,7 @@ def until_answered(name, command, log, url):
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
                 sys.exit(f"{name} does not start:\n{log.read_text()}")
-            time.sleep(0.05)
+            time.sleep(poll)
 
 
 def cpu_nanoseconds(pid):

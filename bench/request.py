@@ -1,98 +1,172 @@
 #!/usr/bin/env python3
-"""CPU of Envoy per request, with and without Gatemeter, beside Envoy's own logger.
+"""CPU per request, with and without Gatemeter, beside what one could use instead.
 
-One Envoy for each variant (--concurrency 1, a route that answers itself), wrk on
-loopback (one thread, 8 connections), variants in turn, round after round, so that
-a machine that gets slower gets slower for all. CPU is that of all threads of the
-Envoy process, from /proc/PID/task/*/schedstat, divided by the requests that wrk
-counted. Compare differences and ratios: Envoy against itself varies by half a
-microsecond. Linux only; needs what `make tools wasm` leaves.
+One Envoy for each variant (--concurrency 1), wrk on loopback (one thread, 8
+connections, on the other core), variants in turn, round after round, every second
+round backwards, so that a machine that gets slower gets slower for all. CPU is
+that of all threads of the Envoy process, from /proc/PID/task/*/schedstat, divided
+by the requests that wrk counted. A setting is a route that answers itself, or one
+to a service (a second Envoy, whose CPU is not counted), with few headers or as
+many as browsers send. The setting `middleware` is a service of its own with and
+without a metrics middleware, and no Envoy. Compare differences and ratios: Envoy
+against itself varies by half a microsecond.
 
-    usage: bench/request.py [ROUNDS] [SECONDS_PER_RUN]
+Linux only; needs what `make tools wasm bench-programs` leaves.
 """
 
-import re
+import argparse
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from envoys import MODULE, TYPE, cpu_nanoseconds, module, start, tool
+from envoys import MODULE, TARGET, cpu_nanoseconds, end, on_core, start
+from load import LOAD_CORE, SERVER_CORE, as_many_as_fit
+from variants import (
+    BARE,
+    FLOOR,
+    NAIVE,
+    OUR_FILTER,
+    OUR_LOGGER,
+    PATH,
+    SETTINGS,
+    Setting,
+    variants,
+)
 
-PLUGIN = {"service": "api", "routes": ["/api/content/:id"]}
-PATH = "/api/content/42"
-
-
-def native_logger():
-    """Envoy's own stats access logger with the same labels; the path is raw."""
-    tags = {"method": "%REQ(:METHOD)%", "path": "%REQ(:PATH)%", "status": "%RESPONSE_CODE%"}
-
-    def stat(name, labels):
-        return {"name": name, "tags": [{"name": t, "value_format": tags[t]} for t in labels]}
-
-    return {
-        "name": "envoy.access_loggers.stats",
-        "typed_config": {
-            "@type": TYPE + "access_loggers.stats.v3.Config",
-            "stats_scope": {"prefix": "native"},
-            "counters": [{"stat": stat("requests", ["method", "path", "status"]), "value_fixed": 1}],
-            "histograms": [
-                {
-                    "stat": stat("duration", ["method", "path"]),
-                    "unit": "Milliseconds",
-                    "value_format": "%DURATION%",
-                }
-            ],
-        },
-    }
+MIDDLEWARE = "middleware"
+MIDDLEWARE_PROGRAM = TARGET / "release" / "gatemeter-bench-middleware"
+# Who is held against whom, in CPU added to bare Envoy, and what is aimed at.
+TARGETS = [(OUR_FILTER, NAIVE, 0.58), (OUR_FILTER, FLOOR, 1.15), (OUR_LOGGER, NAIVE, 0.40)]
 
 
-VARIANTS = {
-    "bare Envoy": ([], []),
-    "native stats logger": ([], [native_logger()]),
-    "Gatemeter, access logger": ([], [module("access_loggers.wasm.v3.WasmAccessLog", PLUGIN)]),
-    "Gatemeter, filter": ([module("filters.http.wasm.v3.Wasm", PLUGIN)], []),
-}
+def envoys(folder, setting, names, processes):
+    """Process and port of each variant; all that is started is added to `processes`."""
+    service = None
+    if setting.proxied:
+        process, service, _ = start(
+            folder, "the service", [], [], core=LOAD_CORE, routes=[setting.answering()]
+        )
+        processes.append(process)
+    running = {}
+    for name in names:
+        filters, loggers = variants()[name]
+        process, port, _ = start(
+            folder, name, filters, loggers, core=SERVER_CORE, **setting.envoy(service)
+        )
+        processes.append(process)
+        running[name] = process, port
+    return running
 
 
-def microseconds_per_request(process, port, seconds):
-    before = cpu_nanoseconds(process.pid)
-    load = [tool("wrk"), "-t1", "-c8", f"-d{seconds}", f"http://127.0.0.1:{port}{PATH}"]
-    output = subprocess.run(load, capture_output=True, text=True, check=True).stdout
-    requests = int(re.search(r"(\d+) requests in", output).group(1))
-    return (cpu_nanoseconds(process.pid) - before) / requests / 1000
+def services(processes):
+    """Each framework without and with its middleware."""
+    if not MIDDLEWARE_PROGRAM.exists():
+        sys.exit(f"{MIDDLEWARE_PROGRAM} is missing; run: make bench-programs")
+    running = {}
+    for framework, middleware in (("axum", "axum-prometheus"), ("actix", "actix-web-prom")):
+        for name, more in ((framework, []), (middleware, ["--metrics"])):
+            command = on_core(SERVER_CORE, [str(MIDDLEWARE_PROGRAM), framework, *more])
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            processes.append(process)
+            port = int(process.stdout.readline().rpartition(":")[2])
+            running[name] = process, port
+    return running
+
+
+def measure(running, setting, rounds, seconds):
+    """Microseconds of CPU per request, by variant, one for each round."""
+    measured = {name: [] for name in running}
+    for turn in range(rounds + 1):
+        order = list(running.items())
+        for name, (process, port) in order[:: 1 if turn % 2 else -1]:
+            before = cpu_nanoseconds(process.pid)
+            requests, _ = as_many_as_fit(port, PATH, seconds, setting.request)
+            cost = (cpu_nanoseconds(process.pid) - before) / requests / 1000
+            if turn > 0:  # the first round warms up
+                measured[name].append(cost)
+    return measured
+
+
+def added(costs, base):
+    """By the minima, and the median of the pairs."""
+    pairs = [cost - bare for cost, bare in zip(costs, base)]
+    return min(costs) - min(base), statistics.median(pairs)
+
+
+def table(measured, base_of):
+    print("| variant | min (us) | median (us) | added, of minima | added, median of pairs |")
+    print("|---|---|---|---|---|")
+    for name, costs in measured.items():
+        of_minima, of_pairs = added(costs, measured[base_of(name)])
+        print(
+            f"| {name} | {min(costs):.2f} | {statistics.median(costs):.2f} "
+            f"| {of_minima:.2f} | {of_pairs:.2f} |"
+        )
+
+
+def ratios(measured):
+    if BARE not in measured:
+        return
+    for ours, peer, target in TARGETS:
+        if ours in measured and peer in measured:
+            our = added(measured[ours], measured[BARE])
+            their = added(measured[peer], measured[BARE])
+            of_minima, of_pairs = (a / b for a, b in zip(our, their))
+            print(
+                f"{ours}, of {peer}: {of_minima:.2f} by minima, "
+                f"{of_pairs:.2f} by medians of pairs (at most {target:.2f})"
+            )
+
+
+def run(setting_name, names, rounds, seconds):
+    processes = []
+    setting = SETTINGS.get(setting_name, Setting())
+    with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
+        try:
+            if setting_name == MIDDLEWARE:
+                running = services(processes)
+            else:
+                running = envoys(Path(folder), setting, names, processes)
+            measured = measure(running, setting, rounds, seconds)
+        finally:
+            end(processes)
+    print(f"\n{setting_name}: CPU per request, {rounds} rounds of {seconds} s\n")
+    if setting_name == MIDDLEWARE:
+        table(measured, lambda name: "axum" if name.startswith("axum") else "actix")
+    else:
+        table(measured, lambda _: BARE if BARE in measured else names[0])
+        print()
+        ratios(measured)
+
+
+def parse_arguments():
+    # In each table bare Envoy comes first.
+    parser = argparse.ArgumentParser(description="CPU of Envoy per request, by variant")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=1, help="for each variant in each round")
+    known = [*SETTINGS, MIDDLEWARE]
+    usual = ["direct-small", "proxied-browser", MIDDLEWARE]
+    parser.add_argument(
+        "--settings", nargs="+", choices=[*known, "all"], default=usual, metavar="SETTING",
+        help=f"of {', '.join(known)}, or all; {', '.join(usual)} where none is given",
+    )
+    parser.add_argument(
+        "--variants", nargs="+", choices=list(variants()), default=list(variants()),
+        metavar="VARIANT", help=f"of: {'; '.join(variants())}; all where none is given",
+    )
+    arguments = parser.parse_args()
+    if "all" in arguments.settings:
+        arguments.settings = known
+    return arguments
 
 
 def main():
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 2
-    if not MODULE.exists():
-        sys.exit(f"{MODULE} is missing; run: make wasm")
-    running = {}
-    with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
-        try:
-            for name, (filters, loggers) in VARIANTS.items():
-                process, port, _ = start(Path(folder), name, filters, loggers)
-                running[name] = process, port
-            measured = {name: [] for name in VARIANTS}
-            for turn in range(rounds + 1):
-                for name, (process, port) in running.items():
-                    cost = microseconds_per_request(process, port, seconds)
-                    if turn > 0:  # the first round warms up
-                        measured[name].append(cost)
-        finally:
-            for process, _ in running.values():
-                process.terminate()
-                process.wait()
-    bare = measured["bare Envoy"]
-    print(f"microseconds of CPU per request, {rounds} interleaved rounds")
-    print(f"| {'variant':25} | min | median | added, median of pairs |")
-    print(f"|{'-' * 27}|---|---|---|")
-    for name, costs in measured.items():
-        added = statistics.median(cost - base for cost, base in zip(costs, bare))
-        print(f"| {name:25} | {min(costs):.2f} | {statistics.median(costs):.2f} | {added:.2f} |")
-    print(f"module: {MODULE.stat().st_size} bytes")
+    arguments = parse_arguments()
+    for setting in arguments.settings:
+        run(setting, arguments.variants, arguments.rounds, arguments.seconds)
+    print(f"\nmodule: {MODULE.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Throughput, and latency at half and nine tenths of it, by variant.
+
+Capacity is what wrk gets through on 32 connections, median of the rounds. Then
+requests come at a constant rate, and each one's latency counts from when it was due,
+not from when it could be sent, so that a stall is seen by all whom it made wait
+(gatemeter-bench-load). Variants in turn, round after round; quantiles are medians
+of the rounds. Envoy (--concurrency 1) has one core, the load the other.
+
+Linux only; needs what `make tools wasm bench-programs` leaves.
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+from envoys import end
+from load import as_many_as_fit, at_constant_rate
+from request import envoys
+from variants import FLOOR, FLOOR_WALK, PATH, SETTINGS, variants
+
+SHARES = (0.5, 0.9)
+CONNECTIONS = 32
+QUANTILES = ("p50", "p99", "p999")
+
+
+def capacities(running, setting, rounds, seconds):
+    """Requests a second, by variant."""
+    measured = {name: [] for name in running}
+    for _ in range(rounds):
+        for name, (_, port) in running.items():
+            requests, took = as_many_as_fit(
+                port, PATH, seconds, setting.request, connections=CONNECTIONS
+            )
+            measured[name].append(requests / took)
+    return {name: statistics.median(each) for name, each in measured.items()}
+
+
+def latencies(running, setting, capacity, rounds, seconds):
+    """By variant and share of its capacity: the quantiles, medians of the rounds."""
+    measured = {(name, share): [] for name in running for share in SHARES}
+    for _ in range(rounds):
+        for name, share in measured:
+            port = running[name][1]
+            rate = round(capacity[name] * share)
+            measured[name, share].append(
+                at_constant_rate(port, PATH, rate, seconds, setting.request, CONNECTIONS)
+            )
+    return {
+        which: [statistics.median(one[quantile] for one in each) for quantile in QUANTILES]
+        for which, each in measured.items()
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description="throughput and latency, by variant")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=2, help="for each run")
+    parser.add_argument("--setting", choices=list(SETTINGS), default="direct-small")
+    arguments = parser.parse_args()
+    rounds, seconds, setting = arguments.rounds, arguments.seconds, SETTINGS[arguments.setting]
+    names = [name for name in variants() if name not in (FLOOR, FLOOR_WALK)]
+    processes = []
+    with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
+        try:
+            running = envoys(Path(folder), setting, names, processes)
+            capacities(running, setting, 1, 1)  # warms up
+            capacity = capacities(running, setting, rounds, seconds)
+            found = latencies(running, setting, capacity, rounds, seconds)
+        finally:
+            end(processes)
+    print(
+        f"\n{arguments.setting}: latency in microseconds at a constant rate, "
+        f"{rounds} rounds of {seconds} s\n"
+    )
+    heads = [f"{share:.0%}: {quantile}" for share in SHARES for quantile in QUANTILES]
+    print(f"| variant | requests/s | {' | '.join(heads)} |")
+    print("|---" * (2 + len(heads)) + "|")
+    for name in names:
+        values = [f"{value:.0f}" for share in SHARES for value in found[name, share]]
+        print(f"| {name} | {capacity[name]:,.0f} | {' | '.join(values)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""What the benchmarks compare: ways to count requests in Envoy, and the requests.
+
+Each variant is a list of HTTP filters and one of access loggers. All count by
+method, path and status, but for bare Envoy and the floor.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from envoys import MODULE, ROOT, TARGET, TYPE, cluster, module
+
+FILTER = "filters.http.wasm.v3.Wasm"
+LOGGER = "access_loggers.wasm.v3.WasmAccessLog"
+PLUGIN = {"service": "api", "routes": ["/api/content/:id"]}
+PATH = "/api/content/42"
+
+BARE = "bare Envoy"
+NAIVE = "naive SDK filter"
+FLOOR = "floor: our callbacks, both maps, two clock reads"
+FLOOR_WALK = "floor that walks over the pairs, too"
+OUR_FILTER = "Gatemeter, filter"
+OUR_LOGGER = "Gatemeter, access logger"
+
+
+def compared(name):
+    """A module of bench/modules, built."""
+    wasm = TARGET / "wasm32-wasip1" / "release" / f"gatemeter_{name}_module.wasm"
+    if not wasm.exists():
+        sys.exit(f"{wasm} is missing; run: make bench-programs")
+    return wasm
+
+
+def native_logger():
+    """Envoy's own stats access logger with the same labels; the path is raw."""
+    tags = {"method": "%REQ(:METHOD)%", "path": "%REQ(:PATH)%", "status": "%RESPONSE_CODE%"}
+
+    def stat(name, labels):
+        return {"name": name, "tags": [{"name": t, "value_format": tags[t]} for t in labels]}
+
+    return {
+        "name": "envoy.access_loggers.stats",
+        "typed_config": {
+            "@type": TYPE + "access_loggers.stats.v3.Config",
+            "stats_scope": {"prefix": "native"},
+            "counters": [{"stat": stat("requests", ["method", "path", "status"]), "value_fixed": 1}],
+            "histograms": [
+                {
+                    "stat": stat("duration", ["method", "path"]),
+                    "unit": "Milliseconds",
+                    "value_format": "%DURATION%",
+                }
+            ],
+        },
+    }
+
+
+def lua_filter():
+    source = {"filename": str(ROOT / "bench" / "counting.lua")}
+    return {
+        "name": "envoy.filters.http.lua",
+        "typed_config": {"@type": TYPE + "filters.http.lua.v3.Lua", "default_source_code": source},
+    }
+
+
+def variants():
+    """Filters and access loggers by name; ends the program where a module is missing."""
+    if not MODULE.exists():
+        sys.exit(f"{MODULE} is missing; run: make wasm")
+    return {
+        BARE: ([], []),
+        "native stats logger": ([], [native_logger()]),
+        "Lua filter": ([lua_filter()], []),
+        NAIVE: ([module(FILTER, {}, compared("naive"))], []),
+        FLOOR: ([module(FILTER, {}, compared("floor"))], []),
+        FLOOR_WALK: ([module(FILTER, {"walks": True}, compared("floor"))], []),
+        OUR_LOGGER: ([], [module(LOGGER, PLUGIN)]),
+        OUR_FILTER: ([module(FILTER, PLUGIN)], []),
+    }
+
+
+# What a browser sends beside the pseudo-headers, and what a service answers.
+BROWSER = {
+    "accept": "application/json, text/plain, */*",
+    "accept-encoding": "gzip, deflate, br, zstd",
+    "accept-language": "en-GB,en;q=0.5",
+    "cache-control": "no-cache",
+    "cookie": "session=0b9c1f2e7a3d4c5f8e6a7b1c2d3e4f50; consent=necessary; theme=dark",
+    "dnt": "1",
+    "origin": "https://media.example",
+    "pragma": "no-cache",
+    "priority": "u=1, i",
+    "referer": "https://media.example/titles/42?from=home",
+    "sec-fetch-dest": "empty",
+    "sec-fetch-mode": "cors",
+    "sec-fetch-site": "same-site",
+    "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "x-requested-with": "XMLHttpRequest",
+}
+ANSWER = {
+    "cache-control": "private, max-age=60",
+    "cache-status": "redis; hit; ttl=42",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "etag": '"33a64df551425fcc55e4d42a148795d9f25f89d4"',
+    "strict-transport-security": "max-age=31536000",
+    "vary": "accept-encoding, origin",
+    "x-content-type-options": "nosniff",
+    "x-request-id": "8b2c1f0e-1111-4222-8333-abcdefabcdef",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The requests that all variants of one table get."""
+
+    proxied: bool = False
+    request: tuple = ()
+    response: tuple = ()
+
+    def answering(self):
+        """A route that answers itself."""
+        added = [{"header": {"key": key, "value": value}} for key, value in self.response]
+        body = {"inline_string": '{"id":42,"title":"A title"}'}
+        return {
+            "match": {"prefix": "/"},
+            "direct_response": {"status": 200, "body": body},
+            "response_headers_to_add": added,
+        }
+
+    def envoy(self, service):
+        """What `start` needs for it; `service` is the port behind a proxied route."""
+        if not self.proxied:
+            return {"routes": [self.answering()]}
+        route = {"match": {"prefix": "/"}, "route": {"cluster": "service"}}
+        return {"routes": [route], "clusters": [cluster(service)]}
+
+
+def _browser_sized(proxied):
+    return Setting(proxied, tuple(BROWSER.items()), tuple(ANSWER.items()))
+
+
+SETTINGS = {
+    "direct-small": Setting(),
+    "direct-browser": _browser_sized(proxied=False),
+    "proxied-small": Setting(proxied=True),
+    "proxied-browser": _browser_sized(proxied=True),
+}
