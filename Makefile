@@ -18,7 +18,7 @@ RUSTDOC_LINTS := -D warnings -A rustdoc::private-intra-doc-links
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Build all, start the demo behind Envoy with bridge and Prometheus; Ctrl-C stops it
@@ -48,17 +48,29 @@ test: tools build ## Run every test, those on real Envoy, Prometheus, Redis, Pos
 test-core: ## Run the tests of the pure logic; needs no tools and no module
 	cargo test --locked -p gatemeter-core
 
-.PHONY: bench-programs
-bench-programs: ## Build what the benchmarks compare with, and the load generator
-	cargo build --release --locked --target $(WASM_TARGET) $(BENCH_MODULES)
-	cargo build --release --locked -p gatemeter-bench-load -p gatemeter-bench-middleware
-
 .PHONY: bench
-bench: build bench-programs ## Measure what a request costs Envoy, and what a page costs; prints tables
+bench: bench-request bench-scrape ## Measure what a request and what a scrape cost; prints tables
+
+.PHONY: bench-request
+bench-request: wasm bench-modules ## Measure what a request costs Envoy, beside the alternatives
 	@scripts/tools.sh envoy wrk
+	cargo build --release --locked -p gatemeter-bench-load -p gatemeter-bench-middleware
 	@bench/request.py
+	@bench/latency.py
+	@bench/growth.py
+	@bench/bodies.py
+	@bench/start.py
+
+.PHONY: bench-scrape
+bench-scrape: build ## Measure what a page of the bridge costs
+	@scripts/tools.sh envoy
 	@bench/page.py
 	@bench/clients.py
+
+.PHONY: bench-modules
+bench-modules: ## Build the filters that the benchmarks compare with
+	@scripts/tools.sh wasm
+	cargo build --release --locked --target $(WASM_TARGET) $(BENCH_MODULES)
 
 .PHONY: budget
 budget: wasm ## Record what a request costs the module: host-tests/budget.json, docs/benchmarks.md

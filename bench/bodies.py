@@ -6,7 +6,7 @@ that of all threads of the Envoy process. Variants in turn, round after round. A
 filter that is called for each chunk pays for thousands of calls; one that exports
 no body callback pays for one request. The naive filter is there for comparison:
 the SDK exports them all. The service and the client share the core that Envoy
-does not have. Linux only; needs what `make tools wasm bench-programs` leaves.
+does not have. Linux only; needs what `make bench-request` builds.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from envoys import cpu_nanoseconds, end, start
 from load import LOAD_CORE, SERVER_CORE
-from variants import BARE, NAIVE, OUR_FILTER, OUR_LOGGER, Setting, variants
+from variants import Setting, variants
 
 SIZE = 100_000_000
 PIECE = 1_000_000
@@ -100,10 +100,15 @@ def main():
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
         try:
-            for name in (BARE, OUR_FILTER, OUR_LOGGER, NAIVE):
-                filters, loggers = variants()[name]
+            for name in ("bare", "filter", "logger", "naive"):
+                variant = variants()[name]
                 process, port, _ = start(
-                    Path(folder), name, filters, loggers, core=SERVER_CORE, **through
+                    Path(folder),
+                    variant.title,
+                    variant.filters,
+                    variant.loggers,
+                    core=SERVER_CORE,
+                    **through,
                 )
                 processes.append(process)
                 running[name] = process, port
@@ -111,9 +116,9 @@ def main():
                 measured = measure(running, method, rounds)
                 for name, each in measured.items():
                     cpus, walls = zip(*each)
-                    pairs = [cpu - bare for cpu, (bare, _) in zip(cpus, measured[BARE])]
+                    pairs = [cpu - bare for cpu, (bare, _) in zip(cpus, measured["bare"])]
                     print(
-                        f"| {what} | {name} | {min(cpus):.1f} | {statistics.median(cpus):.1f} "
+                        f"| {what} | {variants()[name].title} | {min(cpus):.1f} | {statistics.median(cpus):.1f} "
                         f"| {statistics.median(pairs):.1f} | {statistics.median(walls):.0f} |"
                     )
         finally:

@@ -72,7 +72,7 @@ def configuration(filters, loggers, port, admin, routes=None, tags=(), clusters=
         "@type": TYPE
         + "filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "api",
-        "access_log": loggers,
+        "access_log": list(loggers),
         "http_filters": [*filters, router],
         "route_config": {
             "virtual_hosts": [{"name": "api", "domains": ["*"], "routes": routes or [everything]}]

@@ -7,7 +7,7 @@ not from when it could be sent, so that a stall is seen by all whom it made wait
 (gatemeter-bench-load). Variants in turn, round after round; quantiles are medians
 of the rounds. Envoy (--concurrency 1) has one core, the load the other.
 
-Linux only; needs what `make tools wasm bench-programs` leaves.
+Linux only; needs what `make bench-request` builds.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 from envoys import end
 from load import as_many_as_fit, at_constant_rate
 from request import envoys
-from variants import FLOOR, FLOOR_WALK, PATH, SETTINGS, variants
+from variants import PATH, SETTINGS, add_variants_option, variants
 
 SHARES = (0.5, 0.9)
 CONNECTIONS = 32
@@ -58,9 +58,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=2, help="for each run")
     parser.add_argument("--setting", choices=list(SETTINGS), default="direct-small")
+    add_variants_option(parser, ["native", "lua", "naive", "logger", "filter"])
     arguments = parser.parse_args()
     rounds, seconds, setting = arguments.rounds, arguments.seconds, SETTINGS[arguments.setting]
-    names = [name for name in variants() if name not in (FLOOR, FLOOR_WALK)]
+    names = list(dict.fromkeys(["bare", *arguments.variants]))
     processes = []
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
         try:
@@ -79,7 +80,7 @@ def main():
     print("|---" * (2 + len(heads)) + "|")
     for name in names:
         values = [f"{value:.0f}" for share in SHARES for value in found[name, share]]
-        print(f"| {name} | {capacity[name]:,.0f} | {' | '.join(values)} |")
+        print(f"| {variants()[name].title} | {capacity[name]:,.0f} | {' | '.join(values)} |")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def as_many_as_fit(port, path, seconds, headers=(), connections=8, script=None, 
 def at_constant_rate(port, path, rate, seconds, headers=(), connections=32):
     """Latencies in microseconds from when each request was due: p50, p99, p999, max."""
     if not GENERATOR.exists():
-        sys.exit(f"{GENERATOR} is missing; run: make bench-programs")
+        sys.exit(f"{GENERATOR} is missing; run: make bench-request")
     command = [str(GENERATOR), f"127.0.0.1:{port}", f"--path={path}", f"--rate={rate}"]
     command += [f"--seconds={seconds}", f"--connections={connections}"]
     command += [f"--header={name}: {value}" for name, value in headers]

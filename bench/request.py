@@ -11,7 +11,7 @@ many as browsers send. The setting `middleware` is a service of its own with and
 without a metrics middleware, and no Envoy. Compare differences and ratios: Envoy
 against itself varies by half a microsecond.
 
-Linux only; needs what `make tools wasm bench-programs` leaves.
+Linux only; needs what `make bench-request` builds.
 """
 
 import argparse
@@ -23,22 +23,12 @@ from pathlib import Path
 
 from envoys import MODULE, TARGET, cpu_nanoseconds, end, on_core, start
 from load import LOAD_CORE, SERVER_CORE, as_many_as_fit
-from variants import (
-    BARE,
-    FLOOR,
-    NAIVE,
-    OUR_FILTER,
-    OUR_LOGGER,
-    PATH,
-    SETTINGS,
-    Setting,
-    variants,
-)
+from variants import PATH, SETTINGS, Setting, add_variants_option, variants
 
 MIDDLEWARE = "middleware"
 MIDDLEWARE_PROGRAM = TARGET / "release" / "gatemeter-bench-middleware"
 # Who is held against whom, in CPU added to bare Envoy, and what is aimed at.
-TARGETS = [(OUR_FILTER, NAIVE, 0.58), (OUR_FILTER, FLOOR, 1.15), (OUR_LOGGER, NAIVE, 0.40)]
+TARGETS = [("filter", "naive", 0.58), ("filter", "floor", 1.15), ("logger", "naive", 0.40)]
 
 
 def envoys(folder, setting, names, processes):
@@ -51,9 +41,14 @@ def envoys(folder, setting, names, processes):
         processes.append(process)
     running = {}
     for name in names:
-        filters, loggers = variants()[name]
+        variant = variants()[name]
         process, port, _ = start(
-            folder, name, filters, loggers, core=SERVER_CORE, **setting.envoy(service)
+            folder,
+            variant.title,
+            variant.filters,
+            variant.loggers,
+            core=SERVER_CORE,
+            **setting.envoy(service),
         )
         processes.append(process)
         running[name] = process, port
@@ -63,7 +58,7 @@ def envoys(folder, setting, names, processes):
 def services(processes):
     """Each framework without and with its middleware."""
     if not MIDDLEWARE_PROGRAM.exists():
-        sys.exit(f"{MIDDLEWARE_PROGRAM} is missing; run: make bench-programs")
+        sys.exit(f"{MIDDLEWARE_PROGRAM} is missing; run: make bench-request")
     running = {}
     for framework, middleware in (("axum", "axum-prometheus"), ("actix", "actix-web-prom")):
         for name, more in ((framework, []), (middleware, ["--metrics"])):
@@ -95,28 +90,28 @@ def added(costs, base):
     return min(costs) - min(base), statistics.median(pairs)
 
 
-def table(measured, base_of):
+def table(measured, titles, base_of):
     print("| variant | min (us) | median (us) | added, of minima | added, median of pairs |")
     print("|---|---|---|---|---|")
     for name, costs in measured.items():
         of_minima, of_pairs = added(costs, measured[base_of(name)])
         print(
-            f"| {name} | {min(costs):.2f} | {statistics.median(costs):.2f} "
+            f"| {titles[name]} | {min(costs):.2f} | {statistics.median(costs):.2f} "
             f"| {of_minima:.2f} | {of_pairs:.2f} |"
         )
 
 
-def ratios(measured):
-    if BARE not in measured:
-        return
+def ratios(measured, titles):
+    print("\n| of what is added | by minima | by medians of pairs | aimed at |")
+    print("|---|---|---|---|")
     for ours, peer, target in TARGETS:
         if ours in measured and peer in measured:
-            our = added(measured[ours], measured[BARE])
-            their = added(measured[peer], measured[BARE])
+            our = added(measured[ours], measured["bare"])
+            their = added(measured[peer], measured["bare"])
             of_minima, of_pairs = (a / b for a, b in zip(our, their))
             print(
-                f"{ours}, of {peer}: {of_minima:.2f} by minima, "
-                f"{of_pairs:.2f} by medians of pairs (at most {target:.2f})"
+                f"| {titles[ours]}, of {titles[peer]} "
+                f"| {of_minima:.2f} | {of_pairs:.2f} | {target:.2f} |"
             )
 
 
@@ -134,15 +129,15 @@ def run(setting_name, names, rounds, seconds):
             end(processes)
     print(f"\n{setting_name}: CPU per request, {rounds} rounds of {seconds} s\n")
     if setting_name == MIDDLEWARE:
-        table(measured, lambda name: "axum" if name.startswith("axum") else "actix")
+        titles = {name: name for name in measured}
+        table(measured, titles, lambda name: "axum" if name.startswith("axum") else "actix")
     else:
-        table(measured, lambda _: BARE if BARE in measured else names[0])
-        print()
-        ratios(measured)
+        titles = {name: variant.title for name, variant in variants().items()}
+        table(measured, titles, lambda _: "bare")
+        ratios(measured, titles)
 
 
 def parse_arguments():
-    # In each table bare Envoy comes first.
     parser = argparse.ArgumentParser(description="CPU of Envoy per request, by variant")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=1, help="for each variant in each round")
@@ -152,10 +147,7 @@ def parse_arguments():
         "--settings", nargs="+", choices=[*known, "all"], default=usual, metavar="SETTING",
         help=f"of {', '.join(known)}, or all; {', '.join(usual)} where none is given",
     )
-    parser.add_argument(
-        "--variants", nargs="+", choices=list(variants()), default=list(variants()),
-        metavar="VARIANT", help=f"of: {'; '.join(variants())}; all where none is given",
-    )
+    add_variants_option(parser, list(variants()))
     arguments = parser.parse_args()
     if "all" in arguments.settings:
         arguments.settings = known
@@ -164,8 +156,9 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
+    names = list(dict.fromkeys(["bare", *arguments.variants]))
     for setting in arguments.settings:
-        run(setting, arguments.variants, arguments.rounds, arguments.seconds)
+        run(setting, names, arguments.rounds, arguments.seconds)
     print(f"\nmodule: {MODULE.stat().st_size} bytes")
 
 

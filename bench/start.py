@@ -6,7 +6,7 @@ its usual configuration, in turn. Until it is ready it has loaded and compiled t
 module, made a VM for the main thread and for its worker and configured them; what
 that takes longer than bare Envoy is the price. CPU is that of all threads half a
 second later, for V8 goes on compiling beside. Linux only; needs what
-`make tools wasm bench-programs` leaves.
+`make bench-request` builds.
 """
 
 import argparse
@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from envoys import cpu_nanoseconds, end, module, start
-from variants import BARE, FILTER, OUR_FILTER, PLUGIN, compared
+from variants import FILTER, PLUGIN, compared
 
-EMPTY = "empty SDK filter"
+BARE, EMPTY, OURS = "bare Envoy", "empty SDK filter", "Gatemeter, filter"
 TARGET_RATIO = 1.3
 
 
@@ -40,7 +40,7 @@ def main():
     variants = {
         BARE: [],
         EMPTY: [module(FILTER, {}, compared("empty"))],
-        OUR_FILTER: [module(FILTER, PLUGIN)],
+        OURS: [module(FILTER, PLUGIN)],
     }
     measured = {name: [] for name in variants}
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
@@ -60,7 +60,7 @@ def main():
             added[name, which] = min(values) - min(bare)
             shown += [min(values), statistics.median(values), added[name, which]]
         print(f"| {name} | {' | '.join(f'{value:.1f}' for value in shown)} |")
-    ready, cpu = (added[OUR_FILTER, which] / added[EMPTY, which] for which in (0, 1))
+    ready, cpu = (added[OURS, which] / added[EMPTY, which] for which in (0, 1))
     print(f"\nadded by the filter, of that by an empty one: {ready:.2f}; CPU {cpu:.2f} (at most {TARGET_RATIO})")
 
 

@@ -1,7 +1,6 @@
 """What the benchmarks compare: ways to count requests in Envoy, and the requests.
 
-Each variant is a list of HTTP filters and one of access loggers. All count by
-method, path and status, but for bare Envoy and the floor.
+All variants count by method, path and status, but for bare Envoy and the floors.
 """
 
 import sys
@@ -14,19 +13,21 @@ LOGGER = "access_loggers.wasm.v3.WasmAccessLog"
 PLUGIN = {"service": "api", "routes": ["/api/content/:id"]}
 PATH = "/api/content/42"
 
-BARE = "bare Envoy"
-NAIVE = "naive SDK filter"
-FLOOR = "floor: our callbacks, both maps, two clock reads"
-FLOOR_WALK = "floor that walks over the pairs, too"
-OUR_FILTER = "Gatemeter, filter"
-OUR_LOGGER = "Gatemeter, access logger"
+
+@dataclass(frozen=True)
+class Variant:
+    """What is put into Envoy, and how tables call it."""
+
+    title: str
+    filters: tuple = ()
+    loggers: tuple = ()
 
 
 def compared(name):
     """A module of bench/modules, built."""
     wasm = TARGET / "wasm32-wasip1" / "release" / f"gatemeter_{name}_module.wasm"
     if not wasm.exists():
-        sys.exit(f"{wasm} is missing; run: make bench-programs")
+        sys.exit(f"{wasm} is missing; run: make bench-modules")
     return wasm
 
 
@@ -63,19 +64,32 @@ def lua_filter():
 
 
 def variants():
-    """Filters and access loggers by name; ends the program where a module is missing."""
+    """By the names that the command lines know; ends the program where a module is missing."""
     if not MODULE.exists():
         sys.exit(f"{MODULE} is missing; run: make wasm")
+    naive, floor = compared("naive"), compared("floor")
     return {
-        BARE: ([], []),
-        "native stats logger": ([], [native_logger()]),
-        "Lua filter": ([lua_filter()], []),
-        NAIVE: ([module(FILTER, {}, compared("naive"))], []),
-        FLOOR: ([module(FILTER, {}, compared("floor"))], []),
-        FLOOR_WALK: ([module(FILTER, {"walks": True}, compared("floor"))], []),
-        OUR_LOGGER: ([], [module(LOGGER, PLUGIN)]),
-        OUR_FILTER: ([module(FILTER, PLUGIN)], []),
+        "bare": Variant("bare Envoy"),
+        "native": Variant("native stats logger", loggers=(native_logger(),)),
+        "lua": Variant("Lua filter", (lua_filter(),)),
+        "naive": Variant("naive SDK filter", (module(FILTER, {}, naive),)),
+        "floor": Variant("floor: our host calls alone", (module(FILTER, {}, floor),)),
+        "floor-walk": Variant(
+            "floor that also walks over the headers", (module(FILTER, {"walks": True}, floor),)
+        ),
+        "floor-logger": Variant(
+            "floor as access logger", loggers=(module(LOGGER, {}, floor),)
+        ),
+        "logger": Variant("Gatemeter, access logger", loggers=(module(LOGGER, PLUGIN),)),
+        "filter": Variant("Gatemeter, filter", (module(FILTER, PLUGIN),)),
     }
+
+
+def add_variants_option(parser, usual):
+    parser.add_argument(
+        "--variants", nargs="+", choices=list(variants()), default=usual, metavar="VARIANT",
+        help=f"of {', '.join(variants())}; bare is always among them",
+    )
 
 
 # What a browser sends beside the pseudo-headers, and what a service answers.
