@@ -4,7 +4,10 @@
 CPU of the Envoy process per request, as bench/request.py measures it, of bare Envoy
 and of the filter, in turn, round after round, for
 
-- live series: the same 5,000 routes configured, requests to 1, 100 or all of them;
+- series held: 5,000 routes configured, each of 1, 100 or 5,000 asked for before, then
+  requests to one of them;
+- series asked for in turn: the same, then requests to all of those, so that with
+  5,000 hardly two requests between two ticks count in the same series;
 - routes configured: 10, 1,000 or 10,000, requests to 10 of them;
 - headers of a request beside the pseudo-headers: 1, 20 or 80;
 - workers: 1 or 2.
@@ -15,6 +18,7 @@ Linux only; needs what `make tools wasm` leaves.
 import argparse
 import statistics
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from envoys import cpu_nanoseconds, end, module, start
@@ -52,13 +56,31 @@ end
     return file
 
 
-# What grows: for each point the routes configured, paths asked for, headers, workers.
+@dataclass(frozen=True)
+class Point:
+    """How much there is of each thing that can grow."""
+
+    routes: int = 10
+    filled: int = 0
+    asked: int = 10
+    headers: int = 1
+    workers: int = 1
+
+
 AXES = {
-    "live series": {1: (5000, 1, 1, 1), 100: (5000, 100, 1, 1), 5000: (5000, 5000, 1, 1)},
-    "routes configured": {10: (10, 10, 1, 1), 1000: (1000, 10, 1, 1), 10000: (10_000, 10, 1, 1)},
-    "request headers": {1: (10, 10, 1, 1), 20: (10, 10, 20, 1), 80: (10, 10, 80, 1)},
-    "workers": {1: (10, 10, 1, 1), 2: (10, 10, 1, 2)},
+    "series held": {n: Point(routes=5000, filled=n, asked=1) for n in (1, 100, 5000)},
+    "series asked for in turn": {n: Point(routes=5000, asked=n) for n in (1, 100, 5000)},
+    "routes configured": {n: Point(routes=n) for n in (10, 1000, 10_000)},
+    "request headers": {n: Point(headers=n) for n in (1, 20, 80)},
+    "workers": {n: Point(workers=n) for n in (1, 2)},
 }
+
+
+def drive(folder, port, point, paths, seconds):
+    """How many requests were answered."""
+    more = [(f"x-header-{number:02}", "a value" * 3) for number in range(1, point.headers)]
+    requests, _ = as_many_as_fit(port, "/", seconds, more, script=script(folder, paths))
+    return requests
 
 
 def measure(folder, points, rounds, seconds):
@@ -66,24 +88,26 @@ def measure(folder, points, rounds, seconds):
     processes = []
     running = {}
     try:
-        for point, (routes, _, _, workers) in points.items():
-            for filters in ([], [module(FILTER, plugin(routes))]):
+        for name, point in points.items():
+            for filters in ([], [module(FILTER, plugin(point.routes))]):
                 # More workers than one core has room for need more of them.
-                core = SERVER_CORE if workers == 1 else None
-                process, port, _ = start(folder, "Envoy", filters, [], workers=workers, core=core)
+                core = SERVER_CORE if point.workers == 1 else None
+                process, port, _ = start(
+                    folder, "Envoy", filters, [], workers=point.workers, core=core
+                )
                 processes.append(process)
-                running[point, bool(filters)] = process, port
+                running[name, bool(filters)] = process, port
+        for (name, _), (_, port) in running.items():
+            # Once all paths, where that is asked for; and it warms up.
+            drive(folder, port, points[name], points[name].filled or points[name].asked, seconds)
         measured = {which: [] for which in running}
-        for turn in range(rounds + 1):
+        for turn in range(rounds):
             order = list(running.items())
-            for (point, counted), (process, port) in order[:: 1 if turn % 2 else -1]:
-                _, paths, headers, _ = points[point]
-                more = [(f"x-header-{number:02}", "a value" * 3) for number in range(1, headers)]
+            for (name, counted), (process, port) in order[:: 1 if turn % 2 else -1]:
                 before = cpu_nanoseconds(process.pid)
-                requests, _ = as_many_as_fit(port, "/", seconds, more, script=script(folder, paths))
+                requests = drive(folder, port, points[name], points[name].asked, seconds)
                 cost = (cpu_nanoseconds(process.pid) - before) / requests / 1000
-                if turn > 0:  # the first round warms up
-                    measured[point, counted].append(cost)
+                measured[name, counted].append(cost)
     finally:
         end(processes)
     return measured
