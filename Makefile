@@ -77,6 +77,11 @@ budget: wasm ## Record what a request costs the module: host-tests/budget.json, 
 	@# The whole workspace: for one package wasmtime is built again, with other features.
 	RECORD_BUDGET=1 cargo test --workspace --locked --test filter budget::
 
+.PHONY: dashboards
+dashboards: ## Write grafana/dashboards/*.json from grafana/boards
+	@scripts/tools.sh grafana-sdk
+	@.tools/grafana-sdk/bin/python -B grafana/build.py
+
 .PHONY: screenshots
 screenshots: build ## Take the pictures of the live page in docs/images, from a run of five minutes
 	@scripts/tools.sh envoy ffmpeg chromium playwright-core axe-core

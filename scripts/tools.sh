@@ -15,6 +15,7 @@
 # chromium    the browser that plays it                      .tools/bin/chromium-headless-shell
 # hls.js      the library that plays it there, pinned, npm   .tools/npm/hls.js/dist/hls.min.js
 # openmetrics the official OpenMetrics parser, pinned, PyPI  .tools/openmetrics/bin/python
+# grafana-sdk Grafana's typed SDK, writes the dashboards, pinned, PyPI  .tools/grafana-sdk/bin/python
 # playwright-core  drives the browser on the live page, pinned, npm   .tools/npm/playwright-core/
 # axe-core    checks that the page is accessible, pinned, npm    .tools/npm/axe-core/axe.min.js
 #
@@ -35,8 +36,20 @@ set -euo pipefail
 
 ENVOY_VERSION=1.40.0
 WASM_TARGET=wasm32-wasip1
-PROMETHEUS_CLIENT_VERSION=0.26.0
-PROMETHEUS_CLIENT_SHA256=fa93d06737aa02bacd05794768508bb97d2fbee28cb3bca04eaae92f0ca953d6
+# From PyPI, each in an environment of its own: the distribution, its version, and
+# sha256sum of its wheel. The SDK's is Grafana's version after the time of its build.
+declare -A PYPI_NAME=(
+  [openmetrics]=prometheus_client
+  [grafana-sdk]=grafana_foundation_sdk
+)
+declare -A PYPI_VERSION=(
+  [openmetrics]=0.26.0
+  [grafana-sdk]='1769699379!11.6.0'
+)
+declare -A PYPI_SHA256=(
+  [openmetrics]=fa93d06737aa02bacd05794768508bb97d2fbee28cb3bca04eaae92f0ca953d6
+  [grafana-sdk]=92d7a8144eba0fa802e728fb70e63d74b056fb1195ff116d812ad7a4ccfa5eca
+)
 # From npm: the version, and sha512sum of the package's archive (the lock files
 # of npm have it in base64).
 declare -A NPM_VERSION=(
@@ -70,7 +83,7 @@ have() {
     wasm) [[ -d $(rustc --print sysroot 2>/dev/null)/lib/rustlib/$WASM_TARGET ]] ;;
     envoy) envoy_works "$bin/envoy" ;;
     clang) clang_works "$bin/clang" || clang_works clang ;;
-    openmetrics) openmetrics_works "$tools/openmetrics/bin/python" ;;
+    openmetrics | grafana-sdk) pypi_works "$1" ;;
     hls.js | playwright-core | axe-core) npm_complete "$1" ;;
     *)
       for program in $(programs_of "$1"); do
@@ -103,9 +116,11 @@ npm_complete() {
   grep -qsF "\"version\": \"${NPM_VERSION[$1]}\"" "$tools/npm/$1/package.json"
 }
 
-openmetrics_works() {
-  [[ -x $1 && $("$1" -c 'import prometheus_client.openmetrics.parser as _, importlib.metadata as m
-print(m.version("prometheus_client"))' 2>/dev/null) == "$PROMETHEUS_CLIENT_VERSION" ]]
+pypi_works() {
+  local python=$tools/$1/bin/python
+  [[ -x $python && $("$python" -c 'import importlib, importlib.metadata, sys
+importlib.import_module(sys.argv[1])
+print(importlib.metadata.version(sys.argv[1]))' "${PYPI_NAME[$1]}" 2>/dev/null) == "${PYPI_VERSION[$1]}" ]]
 }
 
 envoy_works() {
@@ -252,14 +267,17 @@ from_npm() {
   mv "$new" "$dir"
 }
 
-install_openmetrics() {
-  local dir=$tools/openmetrics new=$tools/openmetrics.new
-  say "downloading prometheus_client $PROMETHEUS_CLIENT_VERSION from PyPI"
-  venv "$new" "the OpenMetrics parser" || return 1
+install_openmetrics() { from_pypi openmetrics; }
+install_grafana-sdk() { from_pypi grafana-sdk; }
+
+from_pypi() {
+  local dir=$tools/$1 new=$tools/$1.new package="${PYPI_NAME[$1]}==${PYPI_VERSION[$1]}"
+  say "downloading $package from PyPI"
+  venv "$new" "$1" || return 1
   if ! "$new/bin/python" -m pip install --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
-    --requirement <(echo "prometheus_client==$PROMETHEUS_CLIENT_VERSION --hash=sha256:$PROMETHEUS_CLIENT_SHA256") >&2; then
+    --requirement <(echo "$package --hash=sha256:${PYPI_SHA256[$1]}") >&2; then
     rm -rf "$new"
-    say "pip could not install prometheus_client==$PROMETHEUS_CLIENT_VERSION (see above)"
+    say "pip could not install $package (see above)"
     return 1
   fi
   rm -rf "$dir"
@@ -380,7 +398,7 @@ write_wrappers() {
 
 # --- main -------------------------------------------------------------------
 
-needed=(wasm envoy prometheus redis postgres wrk clang ffmpeg chromium hls.js playwright-core axe-core openmetrics)
+needed=(wasm envoy prometheus redis postgres wrk clang ffmpeg chromium hls.js playwright-core axe-core openmetrics grafana-sdk)
 all=("${needed[@]}" valgrind)
 wanted=("$@")
 ((${#wanted[@]})) || wanted=("${needed[@]}")

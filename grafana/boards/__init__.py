@@ -1,0 +1,1 @@
+"""What each dashboard shows; the order of the lines is the order on the screen."""
