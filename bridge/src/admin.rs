@@ -224,7 +224,7 @@ impl Admin {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (mut sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_HEAD_BYTES)
+            .max_buf_size(MAX_READ)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| of_hyper(&error))?;
@@ -350,8 +350,9 @@ impl Answer {
     }
 }
 
-/// Largest head of an answer; Envoy's is about 200 bytes.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Most that is read at once, and the largest head of an answer. Each read makes
+/// the system wake Envoy's main thread, which waits until more can be written.
+const MAX_READ: usize = 256 << 10;
 
 const USER_AGENT: &str = concat!("gatemeter-bridge/", env!("CARGO_PKG_VERSION"));
 

@@ -11,7 +11,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    mem,
 };
 
 use gatemeter_core::{
@@ -19,7 +18,10 @@ use gatemeter_core::{
     catalog::{LE, Page as PageOf, SERVICE},
 };
 
-use crate::families::{Family, Histogram, Kind, Line, Number, Point, Series, escape, push_label};
+use crate::{
+    families::{Family, Histogram, Kind, Line, Number, Point, Series, escape, push_label},
+    piece::{Piece, Pieces},
+};
 
 /// How a page is spelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +97,9 @@ pub fn page(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> String {
 }
 
 /// The same, in pieces that end with a line.
-pub fn pieces(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> Vec<String> {
+pub fn pieces(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> Vec<Piece> {
     let mut page = Page {
-        pieces: Vec::new(),
-        text: String::with_capacity(PIECE + PIECE / 2),
+        pieces: Pieces::new(),
         begin_of: ("", None),
         begin: "{".to_owned(),
         head: String::new(),
@@ -125,21 +126,13 @@ pub fn pieces(parts: &[Part<'_>], scope: Scope<'_>, format: Format) -> Vec<Strin
         }
     }
     if format == Format::OpenMetrics {
-        page.text.push_str("# EOF\n");
+        page.pieces.text().push_str("# EOF\n");
     }
-    page.end_piece();
-    page.pieces
+    page.pieces.end()
 }
 
-/// About how long a piece is, in bytes. A page of megabytes in one would have to
-/// be found room for at every scrape, and allocators keep such room: twice the
-/// page for each thread that once made one.
-const PIECE: usize = 64 * 1024;
-
 struct Page<'a> {
-    pieces: Vec<String>,
-    /// The piece that is being written.
-    text: String,
+    pieces: Pieces,
     /// The labels before those of a series and the service that `begin` is of.
     begin_of: (&'a str, Option<&'a str>),
     /// `{` and what stands before the labels of a series.
@@ -183,8 +176,8 @@ impl<'a> Page<'a> {
                 }
             }
             Format::Text => {
-                if !(self.text.is_empty() && self.pieces.is_empty()) {
-                    self.text.push('\n');
+                if !self.pieces.is_empty() {
+                    self.pieces.text().push('\n');
                 }
                 let help = escape(&family.help, false);
                 self.line(format_args!("# HELP {name} {help}"));
@@ -202,19 +195,8 @@ impl<'a> Page<'a> {
                     Point::Histogram(histogram) => self.histogram(&family.name, histogram),
                     Point::Lines(lines) => self.lines(family, lines),
                 }
-                if self.text.len() >= PIECE {
-                    self.end_piece();
-                }
+                self.pieces.may_end();
             }
-        }
-    }
-
-    fn end_piece(&mut self) {
-        if !self.text.is_empty() {
-            let next = String::with_capacity(PIECE + PIECE / 2);
-            let mut piece = mem::replace(&mut self.text, next);
-            piece.shrink_to_fit();
-            self.pieces.push(piece);
         }
     }
 
@@ -230,18 +212,20 @@ impl<'a> Page<'a> {
                 }
                 _ => &family.name,
             };
-            self.text.push_str(name);
-            self.text.push_str(&line.suffix);
-            self.text.push_str(&self.head);
+            self.pieces.text().push_str(name);
+            self.pieces.text().push_str(&line.suffix);
+            self.pieces.text().push_str(&self.head);
             if !line.labels.is_empty() {
                 let before = if self.head.is_empty() { "{" } else { "," };
-                self.text.push_str(before);
-                self.text.push_str(&line.labels);
+                self.pieces.text().push_str(before);
+                self.pieces.text().push_str(&line.labels);
             }
             let has_labels = !(self.head.is_empty() && line.labels.is_empty());
-            self.text.push_str(if has_labels { "} " } else { " " });
-            self.text.push_str(&line.value);
-            self.text.push('\n');
+            self.pieces
+                .text()
+                .push_str(if has_labels { "} " } else { " " });
+            self.pieces.text().push_str(&line.value);
+            self.pieces.text().push('\n');
         }
     }
 
@@ -253,16 +237,16 @@ impl<'a> Page<'a> {
         self.bucket
             .push(if self.head.is_empty() { '{' } else { ',' });
         for (at, (bound, count)) in histogram.buckets().enumerate() {
-            self.text.push_str(&self.bucket);
+            self.pieces.text().push_str(&self.bucket);
             self.le(at, bound);
             self.whole(count);
         }
-        self.text.push_str(&self.bucket);
-        self.text.push_str(LE_INFINITY);
+        self.pieces.text().push_str(&self.bucket);
+        self.pieces.text().push_str(LE_INFINITY);
         self.whole(histogram.count());
         self.begin_sample(name, "_sum");
-        push_seconds(&mut self.text, histogram.sum_nanoseconds());
-        self.text.push('\n');
+        push_seconds(self.pieces.text(), histogram.sum_nanoseconds());
+        self.pieces.text().push('\n');
         self.begin_sample(name, "_count");
         self.whole(histogram.count());
     }
@@ -278,25 +262,28 @@ impl<'a> Page<'a> {
             self.les.push((bound, text));
         }
         if let Some((_, text)) = self.les.get(at) {
-            self.text.push_str(text);
+            self.pieces.text().push_str(text);
         }
     }
 
     /// All of a line that stands before the number, without labels of its own.
     fn begin_sample(&mut self, name: &str, suffix: &str) {
-        self.text.push_str(name);
-        self.text.push_str(suffix);
-        self.text.push_str(&self.head);
-        self.text
+        self.pieces.text().push_str(name);
+        self.pieces.text().push_str(suffix);
+        self.pieces.text().push_str(&self.head);
+        self.pieces
+            .text()
             .push_str(if self.head.is_empty() { " " } else { "} " });
     }
 
     fn number(&mut self, value: Number) {
         match value {
             Number::Whole(value) => self.whole(value),
-            Number::Real(value) if value.is_nan() => self.text.push_str("NaN\n"),
-            Number::Real(value) if value == f64::INFINITY => self.text.push_str("+Inf\n"),
-            Number::Real(value) if value == f64::NEG_INFINITY => self.text.push_str("-Inf\n"),
+            Number::Real(value) if value.is_nan() => self.pieces.text().push_str("NaN\n"),
+            Number::Real(value) if value == f64::INFINITY => self.pieces.text().push_str("+Inf\n"),
+            Number::Real(value) if value == f64::NEG_INFINITY => {
+                self.pieces.text().push_str("-Inf\n")
+            }
             Number::Real(value) => self.line(format_args!("{value}")),
         }
     }
@@ -306,8 +293,8 @@ impl<'a> Page<'a> {
             Ok(value) => self.digits.format(value),
             Err(_) => self.digits.format(value),
         };
-        self.text.push_str(digits);
-        self.text.push('\n');
+        self.pieces.text().push_str(digits);
+        self.pieces.text().push('\n');
     }
 
     /// The labels of a series, made once for all of its lines.
@@ -341,12 +328,12 @@ impl<'a> Page<'a> {
 
     fn line(&mut self, text: std::fmt::Arguments<'_>) {
         self.line_part(text);
-        self.text.push('\n');
+        self.pieces.text().push('\n');
     }
 
     fn line_part(&mut self, text: std::fmt::Arguments<'_>) {
         // Writing to a String cannot fail.
-        let _ = self.text.write_fmt(text);
+        let _ = self.pieces.text().write_fmt(text);
     }
 }
 

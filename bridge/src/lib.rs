@@ -11,7 +11,7 @@
 //!   and joined; `single_flight`: one read at a time for all callers
 //! - [`own_scrapes`], [`own_metrics`]: what the bridge knows of itself
 //! - [`pages`]: which families stand on which page
-//! - [`exposition`]: families to text; [`rendered`]: once for all callers
+//! - [`exposition`]: families to text, in a [`piece`] after the other; [`rendered`]: once for all callers
 //! - [`live`]: the last 15 minutes, and the page that shows them
 //! - [`negotiate`], [`server`]: HTTP; [`room`]: how much of it waits in memory
 //! - `background`: work that would keep sockets waiting
@@ -41,6 +41,7 @@ pub mod negotiate;
 pub mod own_metrics;
 pub mod own_scrapes;
 pub mod pages;
+pub mod piece;
 pub mod rendered;
 pub mod room;
 pub mod scrape;

@@ -61,15 +61,15 @@ pub struct Page {
 impl Rendered {
     /// The page of this name, made of this read and of `others`, by `make` if
     /// nobody else has or does.
-    pub async fn page(
+    pub async fn page<P: AsRef<[u8]> + Send + 'static>(
         self: &Arc<Self>,
         others: &[Arc<Self>],
         name: Name,
-        make: impl FnOnce() -> Vec<String> + Send + 'static,
+        make: impl FnOnce() -> Vec<P> + Send + 'static,
     ) -> Page {
         let others: Vec<Weak<Self>> = others.iter().map(Arc::downgrade).collect();
         let pieces = self.body(&name, Coding::Identity, &others);
-        let make = move || make().into_iter().map(Bytes::from).collect();
+        let make = move || make().into_iter().map(Bytes::from_owner).collect();
         let text = pieces.get_or_init(async || made(make).await).await.clone();
         Page {
             text,
