@@ -2,20 +2,23 @@
 """What a page of the bridge costs, beside Envoy's own pages of the same stats.
 
 A real Envoy with the module gets so many routes, methods and statuses that it holds
-10,000 and 100,000 stats; Envoy's fault filter delays the requests, so that every
-series has observations in most of its bins. Then in turn, round after round:
-Envoy's /stats with the filter that the bridge sends, Envoy's /stats/prometheus of
-the same stats (with the tags that make labels of them), the bridge's /metrics, and
-the same with gzip. The CPU of the bridge is that of all of its threads, from
-/proc/PID/task/*/schedstat; its memory is VmHWM and VmRSS of /proc/PID/status. Then
-100 scrapers at once, and many scrapes in a row. Linux only; needs what
-`make tools build` leaves.
+so many stats; Envoy's fault filter delays the requests, so that every series has
+observations in most of its bins. Then in turn, round after round: Envoy's /stats with
+the filter that the bridge sends, Envoy's /stats/prometheus of the same stats (with the
+tags that make labels of them), the bridge's /metrics, and the same with gzip. The CPU of
+the bridge is that of all of its threads, that of Envoy's main thread its own, from
+/proc/PID/task/*/schedstat; memory is VmHWM and VmRSS of /proc/PID/status. Then 100
+scrapers at once; a Prometheus that scrapes the bridge, and one that scrapes Envoy's page
+and relabels it; and many scrapes in a row. Linux only; needs what `make tools build`
+leaves.
 
-    usage: bench/page.py [ROUNDS] [SCRAPES_IN_A_ROW]
+    usage: bench/page.py [ROUNDS] [SCRAPES_IN_A_ROW] [--stats N,N,...] [--scrapes N]
 
 BRIDGE=path measures another binary.
 """
 
+import argparse
+import json
 import os
 import re
 import socket
@@ -23,14 +26,14 @@ import statistics
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from envoys import MODULE, ROOT, TYPE, cpu_nanoseconds, free_ports, module, start, until_answered
+from envoys import MODULE, ROOT, TYPE, cpu_nanoseconds, free_ports, module, start, tool, until_answered
 
 BRIDGE = Path(os.environ.get("BRIDGE", ROOT / "target" / "release" / "gatemeter-bridge"))
-SIZES = (10_000, 100_000)
 # Bounds and delays in milliseconds: one delay falls into each bin.
 BOUNDS = [5 * bin + 3 for bin in range(11)]
 DELAYS = [5 * bin for bin in range(12)]
@@ -39,6 +42,26 @@ SETS = [("GET", 200), ("POST", 200), ("GET", 404)]
 STATS_PER_ROUTE = 13 * len(SETS) + 2
 CONNECTIONS = 200
 SCRAPERS = 100
+# Seconds between two scrapes of Prometheus.
+INTERVAL = 2
+# The names that the metrics guide asks for, as far as renaming leads to them: bins
+# stay bins, since no rule can add them up, and nanoseconds stay nanoseconds.
+RELABELLING = [
+    {"source_labels": ["__name__"], "regex": "wasm_.*|server_.*", "action": "drop"},
+    {
+        "source_labels": ["__name__"],
+        "regex": "(.+)_bin",
+        "target_label": "__name__",
+        "replacement": "${1}_bucket",
+    },
+    {
+        "source_labels": ["__name__"],
+        "regex": "(.+)_nanoseconds_sum",
+        "target_label": "__name__",
+        "replacement": "${1}_seconds_sum",
+    },
+    {"regex": "envoy_.*", "action": "labeldrop"},
+]
 
 
 def constant(name):
@@ -180,60 +203,146 @@ def memory(process, key):
     return int(re.search(rf"^{key}:\s+(\d+) kB", status, re.M).group(1)) * 1024
 
 
-def pages(folder, stats, rounds):
-    """The table of one size."""
+def main_thread_nanoseconds(process):
+    """CPU of the main thread, on which Envoy answers its admin interface."""
+    schedstat = Path(f"/proc/{process.pid}/task/{process.pid}/schedstat").read_text()
+    return int(schedstat.split()[0])
+
+
+class Prometheus:
+    """A Prometheus that scrapes one page; its own CPU, and what it says of the scrapes."""
+
+    def __init__(self, folder, page, rules=()):
+        port, path, _ = page
+        path, _, query = path.partition("?")
+        (self.port,) = free_ports(1)
+        job = {
+            "job_name": "page",
+            "metrics_path": path,
+            "params": urllib.parse.parse_qs(query),
+            "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
+            "metric_relabel_configs": list(rules),
+        }
+        interval = {"scrape_interval": f"{INTERVAL}s", "scrape_timeout": f"{INTERVAL}s"}
+        config = folder / f"{self.port}.json"
+        config.write_text(json.dumps({"global": interval, "scrape_configs": [job]}))
+        command = [tool("prometheus"), f"--config.file={config}"]
+        command += [f"--storage.tsdb.path={folder / str(self.port)}"]
+        command += [f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=error"]
+        log = folder / f"{self.port}.log"
+        url = f"127.0.0.1:{self.port}/-/ready"
+        self.process = until_answered("Prometheus", command, log, url)
+
+    def scrapes(self, count):
+        """Medians of so many scrapes after the first two: seconds and samples kept of
+        one, and the CPU of the process in milliseconds."""
+        self.wait_for(2)
+        before = cpu_nanoseconds(self.process.pid)
+        self.wait_for(2 + count)
+        cpu = (cpu_nanoseconds(self.process.pid) - before) / count / 1e6
+        if not all(self.values("up")):
+            sys.exit("Prometheus could not scrape; is the interval too short?")
+        seconds = self.values("scrape_duration_seconds")[2:]
+        samples = self.values("scrape_samples_post_metric_relabeling")
+        return statistics.median(seconds) * 1000, int(samples[-1]), cpu
+
+    def wait_for(self, scrapes):
+        deadline = time.monotonic() + 3 * INTERVAL * (scrapes + 2)
+        while len(self.values("up")) < scrapes:
+            if time.monotonic() > deadline:
+                sys.exit("Prometheus does not scrape")
+            time.sleep(0.05)
+
+    def values(self, series):
+        query = urllib.parse.quote(f"{series}[10m]")
+        found = json.loads(text(self.port, f"/api/v1/query?query={query}"))["data"]["result"]
+        return [float(value) for _, value in found[0]["values"]] if found else []
+
+
+def scraped(folder, page, rules, scrapes):
+    prometheus = Prometheus(folder, page, rules)
+    try:
+        return prometheus.scrapes(scrapes)
+    finally:
+        prometheus.process.terminate()
+        prometheus.process.wait()
+
+
+def measured(folder, stats, rounds, scrapes):
+    """What everything costs with so many stats: a row of figures, by their names."""
     envoy, admin = filled_envoy(folder, stats)
     reader, port = bridge(folder, admin)
     stats_path = constant("STATS_PATH")
     ways = {
-        "Envoy /stats": (admin, stats_path, ""),
-        "Envoy /stats/prometheus": (admin, stats_path.replace("/stats", "/stats/prometheus"), ""),
-        "bridge /metrics": (port, "/metrics", ""),
-        "bridge /metrics, gzip": (port, "/metrics", "accept-encoding: gzip\r\n"),
+        "stats": (admin, stats_path, ""),
+        "prometheus": (admin, stats_path.replace("/stats", "/stats/prometheus"), ""),
+        "page": (port, "/metrics", ""),
+        "gzip": (port, "/metrics", "accept-encoding: gzip\r\n"),
     }
     try:
         held = text(admin, stats_path).count("\n")
         times = {way: [] for way in ways}
         cpus = {way: [] for way in ways}
+        busy = {way: [] for way in ways}
         sizes = {}
         for turn in range(rounds + 2):
             for way, request in ways.items():
-                before = cpu_nanoseconds(reader.pid)
+                before = cpu_nanoseconds(reader.pid), main_thread_nanoseconds(envoy)
                 seconds, sizes[way] = fetch(*request)
                 time.sleep(0.01)
+                after = cpu_nanoseconds(reader.pid), main_thread_nanoseconds(envoy)
                 if turn > 1:  # the first rounds warm up
                     times[way].append(seconds * 1000)
-                    cpus[way].append((cpu_nanoseconds(reader.pid) - before) / 1e6)
+                    cpus[way].append((after[0] - before[0]) / 1e6)
+                    busy[way].append((after[1] - before[1]) / 1e6)
         peak = memory(reader, "VmHWM")
         asked = stat(admin, "http.admin.downstream_rq_total")
-        all_took = all_at_once(*ways["bridge /metrics, gzip"])
+        all_took = all_at_once(*ways["gzip"])
         # The question itself is one request.
         reads = stat(admin, "http.admin.downstream_rq_total") - asked - 1
         peak_of_many = memory(reader, "VmHWM")
+        from_bridge = scraped(folder, ways["page"], (), scrapes) if scrapes else None
+        from_envoy = scraped(folder, ways["prometheus"], RELABELLING, scrapes) if scrapes else None
     finally:
         for process in (reader, envoy):
             process.terminate()
             process.wait()
-    print(f"\n{held} stats, {rounds} interleaved rounds, milliseconds")
-    print("| page | min | median | bytes | CPU of the bridge, median |")
-    print("|---|---|---|---|---|")
-    for way in ways:
-        took, cpu = times[way], statistics.median(cpus[way])
-        shown = f"{cpu:.1f}" if way.startswith("bridge") else ""
-        print(
-            f"| {way} | {min(took):.1f} | {statistics.median(took):.1f} | {sizes[way]} | {shown} |"
-        )
-    ours, own = times["bridge /metrics"], times["Envoy /stats"]
-    ratio = statistics.median(a / b for a, b in zip(ours, times["Envoy /stats/prometheus"]))
-    share = statistics.median(cpus["bridge /metrics"]) / statistics.median(own)
-    page = sizes["bridge /metrics"]
-    print(f"page, of Envoy's /stats/prometheus, median of pairs: {ratio:.2f} (at most 0.80)")
-    print(f"the bridge's CPU, of Envoy's time for /stats: {share:.2f} (at most 0.25)")
-    print(f"peak memory of the bridge: {peak / 1e6:.1f} MB, {peak / page:.1f} pages (at most 4)")
-    print(
-        f"{SCRAPERS} scrapers at once: {reads} reads of Envoy (at most 2), done in "
-        f"{all_took * 1000:.0f} ms, peak memory {peak_of_many / 1e6:.1f} MB"
-    )
+    took = {way: statistics.median(times[way]) for way in ways}
+    cpu = {way: statistics.median(cpus[way]) for way in ways}
+    main = {way: statistics.median(busy[way]) for way in ways}
+
+    def pairs(of, way, other):
+        return statistics.median(a / b for a, b in zip(of[way], of[other]))
+
+    row = {
+        "stats": f"{held:,}",
+        "bytes of Envoy's `/stats`; `/stats/prometheus`": f"{sizes['stats']:,}; {sizes['prometheus']:,}",
+        "bytes of the page; with gzip": f"{sizes['page']:,}; {sizes['gzip']:,}",
+        "Envoy's `/stats`; `/stats/prometheus`, ms": f"{took['stats']:.1f}; {took['prometheus']:.1f}",
+        "page, end to end; with gzip, ms": f"{took['page']:.1f}; {took['gzip']:.1f}",
+        "of Envoy's `/stats/prometheus`, median of pairs (at most 0.80)":
+            f"{pairs(times, 'page', 'prometheus'):.2f}",
+        "CPU of the bridge a page; with gzip, ms": f"{cpu['page']:.1f}; {cpu['gzip']:.1f}",
+        "of Envoy's time for `/stats` (at most 0.25)": f"{cpu['page'] / took['stats']:.2f}",
+        "CPU of Envoy's main thread for `/stats`; `/stats/prometheus`, ms":
+            f"{main['stats']:.1f}; {main['prometheus']:.1f}",
+        "the same for the bridge's read, ms": f"{main['page']:.1f}",
+        "of that for `/stats`, median of pairs (at most 1)": f"{pairs(busy, 'page', 'stats'):.2f}",
+        "peak memory of the bridge, MB": f"{peak / 1e6:.1f}",
+        "in pages (at most 4)": f"{peak / sizes['page']:.1f}",
+        f"{SCRAPERS} scrapers at once, gzip: reads of Envoy (at most 2)": str(reads),
+        "all have their page, ms; peak memory, MB":
+            f"{all_took * 1000:.0f}; {peak_of_many / 1e6:.1f}",
+    }
+    if scrapes:
+        for name, (ms, samples, own) in (
+            ("the bridge's page", from_bridge),
+            ("Envoy's Prometheus page, relabelled", from_envoy),
+        ):
+            row[f"Prometheus scrapes {name}: ms; its CPU, ms; samples"] = (
+                f"{ms:.0f}; {own:.0f}; {samples:,}"
+            )
+    return row
 
 
 def in_a_row(folder, scrapes):
@@ -255,15 +364,27 @@ def in_a_row(folder, scrapes):
 
 
 def main():
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    scrapes = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
+    arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments.add_argument("rounds", nargs="?", type=int, default=15)
+    arguments.add_argument("in_a_row", nargs="?", type=int, default=10_000)
+    arguments.add_argument("--stats", default="10000,100000", help="numbers of stats, with commas")
+    arguments.add_argument("--scrapes", type=int, default=5, help="of Prometheus; 0: without it")
+    asked = arguments.parse_args()
     for needed in (MODULE, BRIDGE):
         if not needed.exists():
             sys.exit(f"{needed} is missing; run: make build")
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
-        for stats in SIZES:
-            pages(Path(folder), stats, rounds)
-        in_a_row(Path(folder), scrapes)
+        folder = Path(folder)
+        sizes = [int(stats) for stats in asked.stats.split(",")]
+        rows = [measured(folder, stats, asked.rounds, asked.scrapes) for stats in sizes]
+        print(f"{asked.rounds} interleaved rounds, medians\n")
+        (head, *figures) = rows[0]
+        print(f"| {head} | {' | '.join(row[head] for row in rows)} |")
+        print("|---" * (len(rows) + 1) + "|")
+        for figure in figures:
+            print(f"| {figure} | {' | '.join(row[figure] for row in rows)} |")
+        if asked.in_a_row:
+            in_a_row(folder, asked.in_a_row)
 
 
 if __name__ == "__main__":
