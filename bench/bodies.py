@@ -20,9 +20,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from envoys import cpu_nanoseconds, end, start
-from load import LOAD_CORE, SERVER_CORE
-from variants import Setting, variants
+from envoys import cpu_nanoseconds, end
+from load import LOAD_CORE
+from variants import PATH, SETTINGS, start_each, variants
 
 SIZE = 100_000_000
 PIECE = 1_000_000
@@ -58,7 +58,7 @@ def transfer(method, port):
     body = bytes(SIZE) if method == "PUT" else None
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     begin = time.perf_counter()
-    connection.request(method, "/api/content/42", body=body)
+    connection.request(method, PATH, body=body)
     answer = connection.getresponse()
     left, buffer = SIZE if method == "GET" else 0, bytearray(PIECE)
     while left and (read := answer.readinto(buffer)):
@@ -92,26 +92,15 @@ def main():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    through = Setting(proxied=True).envoy(server.server_port)
+    setting = SETTINGS["proxied-small"]
     processes = []
-    running = {}
     print(f"\n100 MB through Envoy, {rounds} rounds, milliseconds\n")
     print("| body | variant | CPU, min | CPU, median | added, median of pairs | wall, median |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
         try:
-            for name in ("bare", "filter", "logger", "naive"):
-                variant = variants()[name]
-                process, port, _ = start(
-                    Path(folder),
-                    variant.title,
-                    variant.filters,
-                    variant.loggers,
-                    core=SERVER_CORE,
-                    **through,
-                )
-                processes.append(process)
-                running[name] = process, port
+            names = ("bare", "filter", "logger", "naive")
+            running = start_each(Path(folder), setting, names, processes, server.server_port)
             for what, method in (("download", "GET"), ("upload", "PUT")):
                 measured = measure(running, method, rounds)
                 for name, each in measured.items():

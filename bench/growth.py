@@ -115,7 +115,7 @@ def measure(folder, points, rounds, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description="what a request costs as more is counted")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=1, help="for each run")
     parser.add_argument("--axes", nargs="+", choices=list(AXES), default=list(AXES))
     arguments = parser.parse_args()

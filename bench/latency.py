@@ -17,8 +17,7 @@ from pathlib import Path
 
 from envoys import end
 from load import as_many_as_fit, at_constant_rate
-from request import envoys
-from variants import PATH, SETTINGS, add_variants_option, variants
+from variants import PATH, SETTINGS, add_variants_option, start_each, variants
 
 SHARES = (0.5, 0.9)
 CONNECTIONS = 32
@@ -56,7 +55,7 @@ def latencies(running, setting, capacity, rounds, seconds):
 def main():
     parser = argparse.ArgumentParser(description="throughput and latency, by variant")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=2, help="for each run")
+    parser.add_argument("--seconds", type=int, default=1, help="for each run")
     parser.add_argument("--setting", choices=list(SETTINGS), default="direct-small")
     add_variants_option(parser, ["native", "lua", "naive", "logger", "filter"])
     arguments = parser.parse_args()
@@ -65,7 +64,7 @@ def main():
     processes = []
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
         try:
-            running = envoys(Path(folder), setting, names, processes)
+            running = start_each(Path(folder), setting, names, processes)
             capacities(running, setting, 1, 1)  # warms up
             capacity = capacities(running, setting, rounds, seconds)
             found = latencies(running, setting, capacity, rounds, seconds)

@@ -5,11 +5,13 @@ One Envoy for each variant (--concurrency 1), wrk on loopback (one thread, 8
 connections, on the other core), variants in turn, round after round, every second
 round backwards, so that a machine that gets slower gets slower for all. CPU is
 that of all threads of the Envoy process, from /proc/PID/task/*/schedstat, divided
-by the requests that wrk counted. A setting is a route that answers itself, or one
-to a service (a second Envoy, whose CPU is not counted), with few headers or as
-many as browsers send. The setting `middleware` is a service of its own with and
-without a metrics middleware, and no Envoy. Compare differences and ratios: Envoy
-against itself varies by half a microsecond.
+by the requests that wrk counted.
+
+A setting is a route that answers itself, or one to a service (a second Envoy,
+whose CPU is not counted), with few headers, as many as browsers send, or also with
+what a service says to the filter. The setting `middleware` is a service of its own
+with and without a metrics middleware, and no Envoy. Compare differences and ratios:
+Envoy against itself varies by half a microsecond.
 
 Linux only; needs what `make bench-request` builds.
 """
@@ -21,38 +23,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from envoys import MODULE, TARGET, cpu_nanoseconds, end, on_core, start
-from load import LOAD_CORE, SERVER_CORE, as_many_as_fit
-from variants import PATH, SETTINGS, Setting, add_variants_option, variants
+from envoys import MODULE, TARGET, cpu_nanoseconds, end, on_core
+from load import SERVER_CORE, as_many_as_fit
+from variants import PATH, SETTINGS, Setting, add_variants_option, start_each, variants
 
 MIDDLEWARE = "middleware"
 MIDDLEWARE_PROGRAM = TARGET / "release" / "gatemeter-bench-middleware"
 # Who is held against whom, in CPU added to bare Envoy, and what is aimed at.
 TARGETS = [("filter", "naive", 0.58), ("filter", "floor", 1.15), ("logger", "naive", 0.40)]
-
-
-def envoys(folder, setting, names, processes):
-    """Process and port of each variant; all that is started is added to `processes`."""
-    service = None
-    if setting.proxied:
-        process, service, _ = start(
-            folder, "the service", [], [], core=LOAD_CORE, routes=[setting.answering()]
-        )
-        processes.append(process)
-    running = {}
-    for name in names:
-        variant = variants()[name]
-        process, port, _ = start(
-            folder,
-            variant.title,
-            variant.filters,
-            variant.loggers,
-            core=SERVER_CORE,
-            **setting.envoy(service),
-        )
-        processes.append(process)
-        running[name] = process, port
-    return running
 
 
 def services(processes):
@@ -123,7 +101,7 @@ def run(setting_name, names, rounds, seconds):
             if setting_name == MIDDLEWARE:
                 running = services(processes)
             else:
-                running = envoys(Path(folder), setting, names, processes)
+                running = start_each(Path(folder), setting, names, processes)
             measured = measure(running, setting, rounds, seconds)
         finally:
             end(processes)

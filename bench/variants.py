@@ -6,7 +6,8 @@ All variants count by method, path and status, but for bare Envoy and the floors
 import sys
 from dataclasses import dataclass
 
-from envoys import MODULE, ROOT, TARGET, TYPE, cluster, module
+from envoys import MODULE, ROOT, TARGET, TYPE, cluster, module, start
+from load import LOAD_CORE, SERVER_CORE
 
 FILTER = "filters.http.wasm.v3.Wasm"
 LOGGER = "access_loggers.wasm.v3.WasmAccessLog"
@@ -112,13 +113,18 @@ BROWSER = {
 }
 ANSWER = {
     "cache-control": "private, max-age=60",
-    "cache-status": "redis; hit; ttl=42",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "etag": '"33a64df551425fcc55e4d42a148795d9f25f89d4"',
     "strict-transport-security": "max-age=31536000",
     "vary": "accept-encoding, origin",
     "x-content-type-options": "nosniff",
     "x-request-id": "8b2c1f0e-1111-4222-8333-abcdefabcdef",
+}
+# What a service can say to the filter beside it.
+SIGNALS = {
+    "cache-status": "redis; hit; ttl=42",
+    "server-timing": "db;dur=12.3, render;dur=4",
+    "x-db-pool": "active=15, idle=25",
 }
 
 
@@ -148,13 +154,38 @@ class Setting:
         return {"routes": [route], "clusters": [cluster(service)]}
 
 
-def _browser_sized(proxied):
-    return Setting(proxied, tuple(BROWSER.items()), tuple(ANSWER.items()))
-
-
+SMALL, BROWSER_SIZED = ((), ()), (tuple(BROWSER.items()), tuple(ANSWER.items()))
 SETTINGS = {
-    "direct-small": Setting(),
-    "direct-browser": _browser_sized(proxied=False),
-    "proxied-small": Setting(proxied=True),
-    "proxied-browser": _browser_sized(proxied=True),
+    "direct-small": Setting(False, *SMALL),
+    "direct-browser": Setting(False, *BROWSER_SIZED),
+    "proxied-small": Setting(True, *SMALL),
+    "proxied-browser": Setting(True, *BROWSER_SIZED),
+    "proxied-signals": Setting(True, BROWSER_SIZED[0], (*ANSWER.items(), *SIGNALS.items())),
 }
+
+
+def start_each(folder, setting, names, processes, service=None):
+    """Process and port of each of these variants; what it starts is added to `processes`.
+
+    Where a setting needs a service and no port of one is given, it starts an Envoy
+    that answers as one, on the core of the load.
+    """
+    if setting.proxied and service is None:
+        process, service, _ = start(
+            folder, "the service", [], [], core=LOAD_CORE, routes=[setting.answering()]
+        )
+        processes.append(process)
+    running = {}
+    for name in names:
+        variant = variants()[name]
+        process, port, _ = start(
+            folder,
+            variant.title,
+            variant.filters,
+            variant.loggers,
+            core=SERVER_CORE,
+            **setting.envoy(service),
+        )
+        processes.append(process)
+        running[name] = process, port
+    return running
