@@ -21,7 +21,9 @@
 //! - [`scenario`] is real Envoy as a proxy that runs the scenarios of
 //!   `scenarios/`.
 //! - [`scene`] is a service with all the traffic that a client can make on it.
-//! - [`shipped`] is the setup that ships, on free ports.
+//! - [`shipped`] is the setup that ships, on free ports; [`shown`] is what its
+//!   dashboards, rules and documents ask Prometheus, [`promql`] which metrics they
+//!   name, and [`known`] which they may name.
 //! - [`page`] reads a metrics page with a parser that we did not write.
 
 pub mod artefact;
@@ -33,6 +35,7 @@ pub mod devtools;
 pub mod envoy;
 pub mod film;
 pub mod flood;
+pub mod known;
 pub mod ledger;
 pub mod live_page;
 pub mod page;
@@ -40,11 +43,13 @@ pub mod player;
 pub mod port;
 pub mod process;
 pub mod prometheus;
+pub mod promql;
 pub mod raw;
 pub mod room;
 pub mod scenario;
 pub mod scene;
 pub mod shipped;
+pub mod shown;
 pub mod store;
 pub mod until;
 pub mod upstream;

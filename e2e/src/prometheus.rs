@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -65,6 +65,19 @@ impl Prometheus {
         Ok(targets.context("no activeTargets in the answer")?.clone())
     }
 
+    /// All rules, as its API describes them, with how they are.
+    ///
+    /// # Errors
+    ///
+    /// The API does not answer.
+    pub async fn rules(&self) -> Result<Vec<Value>> {
+        let answer = self.api("/api/v1/rules").await?;
+        let groups = answer["data"]["groups"].as_array();
+        let groups = groups.context("no groups in the answer")?;
+        let rules = groups.iter().filter_map(|group| group["rules"].as_array());
+        Ok(rules.flatten().cloned().collect())
+    }
+
     /// The result of an instant query: labels and value of each series.
     ///
     /// # Errors
@@ -123,13 +136,35 @@ pub fn check_metrics(page: &str) -> Result<()> {
 ///
 /// It has something to say against the file, or is missing.
 pub fn check_config(config: &Path) -> Result<()> {
+    promtool("check config", &[config.to_owned()])
+}
+
+/// `promtool check rules` on files.
+///
+/// # Errors
+///
+/// It has something to say against one, or is missing.
+pub fn check_rules(rules: &[PathBuf]) -> Result<()> {
+    promtool("check rules", rules)
+}
+
+/// `promtool test rules` on a file of cases.
+///
+/// # Errors
+///
+/// A case has another outcome, or promtool is missing.
+pub fn test_rules(cases: &Path) -> Result<()> {
+    promtool("test rules", &[cases.to_owned()])
+}
+
+fn promtool(command: &str, files: &[PathBuf]) -> Result<()> {
     let output = Command::new(artefact::tool("promtool")?)
-        .args(["check", "config"])
-        .arg(config)
+        .args(command.split(' '))
+        .args(files)
         .output()?;
     ensure!(
         output.status.success(),
-        "promtool check config: {}{}",
+        "promtool {command}: {}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );

@@ -3,15 +3,17 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::artefact::workspace;
+use crate::artefact::{self, workspace};
 use crate::bridge::Bridge;
 use crate::demo::{Demo, SERVICES, Stores};
 use crate::envoy;
 use crate::port::Port;
 use crate::room::Room;
+use crate::shown;
 
 /// First port of the four listeners.
 const LISTENERS: u16 = 8080;
@@ -92,11 +94,12 @@ impl Shipped {
         self.bridge
     }
 
-    /// `prometheus.yml` for this setup, scraping every second.
+    /// `prometheus.yml` for this setup with its rules, scraping and evaluating
+    /// every second.
     ///
     /// # Errors
     ///
-    /// The file does not name a shipped port.
+    /// The file does not name a shipped port, or a file of rules cannot be read.
     pub fn prometheus_config(&self, room: &Room) -> Result<PathBuf> {
         let mut ports = vec![(BRIDGE, self.bridge_port.number())];
         for (index, listener) in (0..).zip(&self.listeners) {
@@ -104,11 +107,40 @@ impl Shipped {
         }
         let config = moved(room, "prometheus.yml", "localhost:", &ports)?;
         let text = std::fs::read_to_string(&config)?;
+        let text = text.replace("scrape_interval: 15s", "scrape_interval: 1s");
         std::fs::write(
             &config,
-            text.replace("scrape_interval: 15s", "scrape_interval: 1s"),
+            format!("global: {{evaluation_interval: 1s}}\n{text}"),
         )?;
+        let rules = room.path("prometheus/rules");
+        std::fs::create_dir_all(&rules)?;
+        for file in shown::rule_files()? {
+            let text = std::fs::read_to_string(&file)?;
+            let name = file.file_name().context("no file name")?;
+            // A group that has an interval of its own waits no longer than the others.
+            let lines = text
+                .lines()
+                .filter(|line| !line.starts_with("  interval: "));
+            std::fs::write(rules.join(name), lines.collect::<Vec<_>>().join("\n"))?;
+        }
         Ok(config)
+    }
+
+    /// The demo's clients and players, under the name `traffic`, until the room
+    /// is closed.
+    ///
+    /// # Errors
+    ///
+    /// The program is missing or stale.
+    pub fn traffic(&self, room: &mut Room, requests_per_second: u32) -> Result<()> {
+        let mut command = Command::new(artefact::demo()?);
+        command.arg("traffic");
+        command.arg(format!("--requests-per-second={requests_per_second}"));
+        for (service, listener) in SERVICES.iter().zip(&self.listeners) {
+            command.arg(format!("--{service}={}", listener.address()));
+        }
+        room.start("traffic", &mut command)?;
+        Ok(())
     }
 }
 

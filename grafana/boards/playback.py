@@ -39,7 +39,7 @@ BOARD = (
         bad_from=2,
     )
     .row("Starts")
-    .heat("Time to start", INIT, SERVICE, "How many starts fell into which bucket.")
+    .heat("Starts by their time", INIT, SERVICE, "How many starts fell into which bucket.")
     .graph(
         "Time to start",
         UNIT.Seconds,
@@ -55,7 +55,7 @@ BOARD = (
         "Down is a player whose connection got worse.",
     )
     .graph(
-        "Stalls",
+        "Stalls over time",
         UNIT.OpsPerSecond,
         [(f"{STALLS} or vector(0)", "stalls")],
         "Requests of players whose buffer had run empty.",
