@@ -1,6 +1,6 @@
 """What the benchmarks share: real Envoys with a module, and what they cost.
 
-Linux only; needs what `make tools wasm` leaves.
+Linux only; needs what `make tools wasm` leaves. MODULE=path measures another module.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-MODULE = ROOT / "dist" / "gatemeter_filter.wasm"
+MODULE = Path(os.environ.get("MODULE", ROOT / "dist" / "gatemeter_filter.wasm"))
 TYPE = "type.googleapis.com/envoy.extensions."
 
 
