@@ -82,6 +82,11 @@ dashboards: ## Write grafana/dashboards/*.json from grafana/boards
 	@scripts/tools.sh grafana-sdk
 	@.tools/grafana-sdk/bin/python -B grafana/build.py
 
+.PHONY: reference
+reference: ## Write docs/reference/ from the catalogue and the tables of keys
+	@# The whole workspace: for one package wasmtime is built again, with other features.
+	RECORD_REFERENCE=1 cargo test --workspace --locked --test bridge reference::
+
 .PHONY: screenshots
 screenshots: build ## Take the pictures of the live page in docs/images, from a run of five minutes
 	@scripts/tools.sh envoy ffmpeg chromium playwright-core axe-core

@@ -36,6 +36,7 @@ use self::{
 pub(crate) mod error;
 pub(crate) mod node;
 pub(crate) mod reader;
+pub mod reference;
 pub(crate) mod rules;
 mod settings;
 mod targets;

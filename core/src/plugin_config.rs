@@ -8,6 +8,7 @@
 mod fields;
 mod paths;
 mod proto_struct;
+pub mod reference;
 mod signals;
 
 use std::fmt;

@@ -1,7 +1,10 @@
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
 use gatemeter_bridge::{
-    config::{Config, Settings},
+    config::{
+        Config, Settings,
+        reference::{FILE, Key, WEB_FILE},
+    },
     web_file::WebFile,
 };
 
@@ -13,36 +16,30 @@ fn section(heading: &str) -> String {
     section.split("\n## ").next().unwrap_or_default().to_owned()
 }
 
-/// The default of each key in the section's table.
-fn defaults(heading: &str) -> BTreeMap<String, String> {
-    let section = section(heading);
-    let rows = section.lines().filter(|line| line.starts_with("| `"));
-    rows.map(|row| {
-        let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        assert_eq!(cells.len(), 6, "{row}");
-        (cells[1].trim_matches('`').to_owned(), cells[3].to_owned())
-    })
-    .collect()
+fn names(keys: &[Key]) -> Vec<String> {
+    let mut names: Vec<_> = keys.iter().map(|key| key.name.to_owned()).collect();
+    names.sort();
+    names
 }
 
 #[test]
-fn names_exactly_the_keys_of_both_files() {
-    assert!(defaults("The file").keys().eq(&Config::keys()));
-    assert!(defaults("The web file").keys().eq(&WebFile::keys()));
+fn the_reference_names_exactly_the_keys_of_both_files() {
+    assert_eq!(names(FILE), Config::keys());
+    assert_eq!(names(WEB_FILE), WebFile::keys());
 }
 
 #[test]
 fn the_defaults_are_those_that_apply() {
     let parsed = |yaml: &str| Config::try_from(Settings::from_yaml("a.yml", yaml)).unwrap();
     let mut checked = 0;
-    for (key, default) in defaults("The file") {
-        if key.contains("[]") || default == "none" {
+    for key in FILE {
+        if key.name.contains("[]") || key.default == "none" {
             continue;
         }
-        let (group, name) = key.split_once('.').unwrap();
-        let value = default.trim_matches('`');
+        let (group, name) = key.name.split_once('.').unwrap();
+        let value = key.default.trim_matches('`');
         let yaml = format!("{group}: {{{name}: '{value}'}}\n");
-        assert_eq!(parsed(&yaml), parsed(""), "{key}");
+        assert_eq!(parsed(&yaml), parsed(""), "{}", key.name);
         checked += 1;
     }
     assert_eq!(checked, 13);

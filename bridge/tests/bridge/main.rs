@@ -33,6 +33,8 @@ mod sources;
 mod own;
 // What docs/bridge.md says.
 mod documentation;
+// What docs/reference/ says.
+mod reference;
 // The arithmetic for any stats, read back by a parser that is not ours.
 mod exactness;
 
