@@ -21,9 +21,11 @@
 //! - [`scenario`] is real Envoy as a proxy that runs the scenarios of
 //!   `scenarios/`.
 //! - [`scene`] is a service with all the traffic that a client can make on it.
-//! - [`shipped`] is the setup that ships, on free ports; [`shown`] is what its
-//!   dashboards, rules and documents ask Prometheus, [`promql`] which metrics they
-//!   name, and [`known`] which they may name.
+//! - [`shipped`] is the setup that ships, on free ports; [`example`] is an Envoy as
+//!   `docs/getting-started.md` makes it of one that somebody has.
+//! - [`shown`] is what dashboards, rules and documents ask Prometheus, [`promql`] which
+//!   metrics they name, and [`known`] which they may name; [`document`] reads what the
+//!   documents tell people to write.
 //! - [`page`] reads a metrics page with a parser that we did not write.
 
 pub mod artefact;
@@ -32,7 +34,9 @@ pub mod browser;
 pub mod client;
 pub mod demo;
 pub mod devtools;
+pub mod document;
 pub mod envoy;
+pub mod example;
 pub mod film;
 pub mod flood;
 pub mod known;
