@@ -6,6 +6,7 @@ SHELL := bash
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
 CARGO_MUTANTS_VERSION := 27.1.0
+MDBOOK_VERSION := 0.5.4
 WASM_TARGET := wasm32-wasip1
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MODULE := $(TARGET_DIR)/$(WASM_TARGET)/release/gatemeter_filter.wasm
@@ -86,6 +87,15 @@ dashboards: ## Write grafana/dashboards/*.json from grafana/boards
 reference: ## Write docs/reference/ from the catalogue and the tables of keys
 	@# The whole workspace: for one package wasmtime is built again, with other features.
 	RECORD_REFERENCE=1 cargo test --workspace --locked --test bridge reference::
+
+.PHONY: docs
+docs: docs-tools ## Build the documentation as a site: target/book
+	.tools/bin/mdbook build
+
+.PHONY: docs-tools
+docs-tools: ## Install what docs needs beyond Rust (mdbook) into .tools/
+	@[[ "$$(.tools/bin/mdbook --version 2>/dev/null)" == *' v$(MDBOOK_VERSION)' ]] || \
+	  cargo install --debug --locked mdbook --version $(MDBOOK_VERSION) --no-default-features --features search --root .tools
 
 .PHONY: screenshots
 screenshots: build ## Take the pictures of the live page in docs/images, from a run of five minutes
