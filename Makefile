@@ -98,8 +98,8 @@ docs-tools: ## Install what docs needs beyond Rust (mdbook) into .tools/
 	  cargo install --debug --locked mdbook --version $(MDBOOK_VERSION) --no-default-features --features search --root .tools
 
 .PHONY: screenshots
-screenshots: build ## Take the pictures of the live page in docs/images, from a run of five minutes
-	@scripts/tools.sh envoy ffmpeg chromium playwright-core axe-core
+screenshots: build ## Take the pictures in docs/images, of the live page and Prometheus, in a run of five minutes
+	@scripts/tools.sh envoy prometheus ffmpeg chromium playwright-core axe-core
 	@# The whole workspace: for one package wasmtime is built again, with other features.
 	cargo build --workspace --locked --example live_page_pictures
 	$(TARGET_DIR)/debug/examples/live_page_pictures

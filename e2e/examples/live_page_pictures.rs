@@ -1,8 +1,9 @@
-//! Takes the pictures of the live page that are in `docs/images`, from a real
-//! run of five minutes with an incident in it: `make screenshots`.
+//! Takes the pictures that are in `docs/images`, of the live page and of
+//! Prometheus' graphs, from a real run of five minutes with an incident in it:
+//! `make screenshots`.
 //!
-//! Demo, Envoy and bridge are the shipped ones; the usual traffic is the demo's
-//! own. For a minute and a half more answers are slow and some fail.
+//! Demo, Envoy, bridge and Prometheus are the shipped ones; the usual traffic is
+//! the demo's own. For a minute and a half more answers are slow and some fail.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use gatemeter_e2e::artefact::{self, workspace};
 use gatemeter_e2e::client::{Call, Client};
 use gatemeter_e2e::demo::SERVICES;
 use gatemeter_e2e::live_page::Visit;
+use gatemeter_e2e::prometheus::Prometheus;
 use gatemeter_e2e::room::Room;
 use gatemeter_e2e::shipped::Shipped;
 
@@ -20,7 +22,13 @@ const RUN: Duration = Duration::from_secs(310);
 /// When the incident begins and ends.
 const INCIDENT: std::ops::Range<u64> = 180..265;
 
-const PICTURES: [&str; 3] = ["live-light", "live-dark", "live-phone"];
+const PICTURES: [&str; 4] = ["live-light", "live-dark", "live-phone", "prometheus"];
+
+/// What the graphs of Prometheus show: who fails, and who is slow.
+const GRAPHS: [&str; 2] = [
+    "sum by (job) (rate(http_requests_total{status=~\"5..\"}[30s])) / sum by (job) (rate(http_requests_total[30s]))",
+    "histogram_quantile(0.95, sum by (job, le) (rate(http_request_duration_seconds_bucket[30s])))",
+];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
@@ -32,6 +40,8 @@ async fn main() -> Result<()> {
         traffic.arg(format!("--{service}={}", shipped.listener(service)?));
     }
     room.start("traffic", &mut traffic)?;
+    let config = shipped.prometheus_config(&room)?;
+    let prometheus = Prometheus::start(&mut room, &config).await?;
     println!("a run of {} s", RUN.as_secs());
     let client = Client::new(shipped.listener("api")?);
     let start = Instant::now();
@@ -49,10 +59,34 @@ async fn main() -> Result<()> {
     let raw = room.path("");
     let visit = Visit::begin(&mut room, "pictures", shipped.bridge().address(), &raw)?;
     visit.found(&mut room).await?;
+    graphs(&room, &prometheus)?;
     for name in PICTURES {
         shrink(&room, name)?;
     }
     room.close()
+}
+
+/// Takes the picture of Prometheus' page.
+fn graphs(room: &Room, prometheus: &Prometheus) -> Result<()> {
+    let encoded =
+        |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
+    let graphs = (0..).zip(GRAPHS).map(|(number, expression)| {
+        let expression = encoded(expression);
+        format!("g{number}.expr={expression}&g{number}.tab=0&g{number}.range_input=5m")
+    });
+    let query = graphs.collect::<Vec<_>>().join("&");
+    let done = Command::new(artefact::tool("node")?)
+        .arg(workspace().join("e2e/browser/prometheus.mjs"))
+        .arg(format!("http://{}/graph?{query}", prometheus.address()))
+        .arg(artefact::packages(&["playwright-core"])?)
+        .arg(artefact::tool("chromium-headless-shell")?)
+        .arg(room.path("prometheus.png"))
+        .env("HOME", room.path(""))
+        .env("TMPDIR", room.path(""))
+        .status()
+        .context("cannot run node")?;
+    ensure!(done.success(), "no picture of Prometheus");
+    Ok(())
 }
 
 /// What is sent in a second beside the demo's traffic.
