@@ -50,7 +50,7 @@ test-core: ## Run the tests of the pure logic; needs no tools and no module
 	cargo test --locked -p gatemeter-core
 
 .PHONY: bench
-bench: bench-request bench-scrape ## Measure what a request and what a scrape cost; prints tables
+bench: bench-request bench-scrape bench-instructions ## Measure what a request and what a scrape cost; prints tables
 
 .PHONY: bench-request
 bench-request: wasm bench-modules ## Measure what a request costs Envoy, beside the alternatives
@@ -64,9 +64,16 @@ bench-request: wasm bench-modules ## Measure what a request costs Envoy, beside 
 
 .PHONY: bench-scrape
 bench-scrape: build ## Measure what a page of the bridge costs
-	@scripts/tools.sh envoy
+	@scripts/tools.sh envoy prometheus
 	@bench/page.py
 	@bench/clients.py
+
+.PHONY: bench-instructions
+bench-instructions: ## Count the instructions of the hot parts with Callgrind
+	@scripts/tools.sh valgrind
+	@# With these packages, whose dependencies have the same features.
+	cargo build --release --locked -p gatemeter-bridge -p gatemeter-demo -p gatemeter-bench-instructions
+	@bench/instructions.py
 
 .PHONY: bench-modules
 bench-modules: ## Build the filters that the benchmarks compare with

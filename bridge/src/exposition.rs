@@ -282,7 +282,7 @@ impl<'a> Page<'a> {
             Number::Real(value) if value.is_nan() => self.pieces.text().push_str("NaN\n"),
             Number::Real(value) if value == f64::INFINITY => self.pieces.text().push_str("+Inf\n"),
             Number::Real(value) if value == f64::NEG_INFINITY => {
-                self.pieces.text().push_str("-Inf\n")
+                self.pieces.text().push_str("-Inf\n");
             }
             Number::Real(value) => self.line(format_args!("{value}")),
         }
