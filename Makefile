@@ -9,7 +9,7 @@ CARGO_MUTANTS_VERSION := 27.1.0
 MDBOOK_VERSION := 0.5.4
 WASM_TARGET := wasm32-wasip1
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
-MODULE := $(TARGET_DIR)/$(WASM_TARGET)/release/gatemeter_filter.wasm
+MODULE := $(TARGET_DIR)/$(WASM_TARGET)/wasm/gatemeter_filter.wasm
 WASM_CRATES := -p gatemeter-core -p gatemeter-filter -p gatemeter-auth-module
 # The filters that the benchmarks compare with.
 BENCH_MODULES := -p gatemeter-floor-module -p gatemeter-naive-module -p gatemeter-empty-module
@@ -32,7 +32,7 @@ tools: ## Fetch what is missing into .tools/ (Envoy, Prometheus, Redis, PostgreS
 .PHONY: wasm
 wasm: ## Build the filter: dist/gatemeter_filter.wasm
 	@scripts/tools.sh wasm
-	cargo build --release --locked --target $(WASM_TARGET) -p gatemeter-filter
+	cargo build --profile wasm --locked --target $(WASM_TARGET) -p gatemeter-filter
 	@# Envoy may be watching the file: it must never see half of it.
 	@mkdir -p dist && cp $(MODULE) dist/gatemeter_filter.wasm.partial
 	@mv dist/gatemeter_filter.wasm.partial dist/gatemeter_filter.wasm

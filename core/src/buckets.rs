@@ -108,13 +108,17 @@ impl Buckets {
     }
 
     /// Number of bins: one a bound, and the last without a bound.
+    #[inline]
     pub fn bins(&self) -> usize {
         self.bounds.len() + 1
     }
 
     /// The bin that a duration of so many nanoseconds falls into.
+    #[inline]
     pub fn bin(&self, nanos: u64) -> usize {
-        self.bounds.partition_point(|&bound| bound < nanos)
+        // From the front: most requests fall into one of the first.
+        let bin = self.bounds.iter().position(|&bound| nanos <= bound);
+        bin.unwrap_or(self.bounds.len())
     }
 
     /// The bound of a bin as `le` spells it: `0.005`, `1.0`, `+Inf`.

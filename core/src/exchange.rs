@@ -20,6 +20,7 @@ use crate::header_map::HeaderMap;
 use crate::host::{Headers, Property, Stream};
 use crate::labels::{Method, ResponseFlags, Status};
 use crate::recorder::{Asked, Counted, Facts, Heard, PathId, Recorder, RequestPath};
+use crate::words::same;
 
 /// `response.code_details` of a hop that Envoy redirected internally.
 const INTERNAL_REDIRECT: &[u8] = b"internal_redirect";
@@ -28,7 +29,7 @@ const INTERNAL_REDIRECT: &[u8] = b"internal_redirect";
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// Where a route that rewrites keeps the path of before.
-const ORIGINAL_PATH: &[u8] = b"x-envoy-original-path";
+const ORIGINAL_PATH: &str = "x-envoy-original-path";
 
 /// Most headers of a map that are looked at; Envoy takes 100, unless it is
 /// told otherwise.
@@ -73,15 +74,22 @@ impl Request {
     ) -> Option<Self> {
         let (mut method, mut path, mut original) = (None, None, None);
         let mut asked = recorder.asks().then(Asked::default);
-        for (name, value) in HeaderMap::new(map).take(MAX_HEADERS) {
-            match name {
-                b":method" => method = method.or(Some(value)),
-                b":path" => path = path.or(Some(value)),
-                ORIGINAL_PATH => original = original.or(Some(value)),
-                _ => match &mut asked {
-                    Some(asked) => recorder.ask(name, value, asked),
-                    None => continue,
-                },
+        let mut headers = HeaderMap::new(map).first(MAX_HEADERS);
+        let mut lengths = recorder.asked_lengths();
+        if path_from == PathFrom::OriginalPath {
+            lengths = lengths.with(ORIGINAL_PATH);
+        }
+        while let Some((name, value)) = headers.next_of(lengths) {
+            if same(name, b":method") {
+                method = method.or(Some(value));
+            } else if same(name, b":path") {
+                path = path.or(Some(value));
+            } else if same(name, ORIGINAL_PATH.as_bytes()) {
+                original = original.or(Some(value));
+            } else if let Some(asked) = &mut asked {
+                recorder.ask(name, value, asked);
+            } else {
+                continue;
             }
             // Envoy puts the pseudo-headers first: most headers need no look.
             let found = match path_from {
@@ -133,7 +141,7 @@ impl Response {
     /// Reads the map, and gives its signals to the recorder; `now` is any
     /// moment of the exchange.
     fn read(recorder: &mut Recorder, host: &impl Stream, map: &[u8], now: u64) -> Self {
-        let headers = HeaderMap::new(map);
+        let mut headers = HeaderMap::new(map);
         let mut response = Self {
             status: None,
             event_stream: None,
@@ -142,15 +150,17 @@ impl Response {
         if headers.len() > MAX_HEADERS {
             response.heard.get_or_insert_default().may_have_all();
         }
-        for (name, value) in headers.take(MAX_HEADERS) {
-            if !recorder.is_heard(name) {
-                continue;
-            }
-            if name == b":status" {
+        headers = headers.first(MAX_HEADERS);
+        let lengths = recorder.heard_lengths();
+        while let Some((name, value)) = headers.next_of(lengths) {
+            if same(name, b":status") {
                 response.status = response.status.or(Some(Status::new(value)));
                 continue;
             }
-            if name == b"content-type" {
+            if !recorder.is_heard(name) {
+                continue;
+            }
+            if same(name, b"content-type") {
                 if response.event_stream.is_none() {
                     response.event_stream = Some(is_event_stream(value));
                 }
@@ -272,6 +282,7 @@ impl Exchange {
         count(recorder, host, request, facts, status, nanos);
     }
 
+    #[inline]
     fn is_excluded(&self) -> bool {
         let request = self.request.as_ref();
         request.is_some_and(|request| request.path == RequestPath::Excluded)
@@ -381,7 +392,7 @@ fn read_request(
 fn read_status(recorder: &mut Recorder, host: &impl Stream) -> Option<Status> {
     let map = headers(recorder, host, Headers::Response)?;
     HeaderMap::new(&map)
-        .take(MAX_HEADERS)
+        .first(MAX_HEADERS)
         .find(|(name, _)| *name == b":status")
         .map(|(_, value)| Status::new(value))
 }
@@ -446,7 +457,11 @@ fn property<H: Stream>(recorder: &mut Recorder, host: &H, which: Property) -> Op
     })
 }
 
+#[inline]
 fn is_event_stream(content_type: &[u8]) -> bool {
+    if content_type.len() < EVENT_STREAM.len() {
+        return false;
+    }
     let media_type = content_type.split(|&byte| byte == b';').next();
     media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(EVENT_STREAM))
 }

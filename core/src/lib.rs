@@ -13,6 +13,7 @@
 //! - [`header_map`]: how the proxy hands over headers
 //! - [`exchange`]: when one HTTP exchange is counted
 //! - [`recorder`]: the counts, and their way to the proxy
+//! - [`words`]: bytes a word at a time
 //! - [`trial`]: what one exchange would move, without a proxy
 //!
 //! # Invariants
@@ -43,3 +44,4 @@ pub mod signal_rules;
 pub mod signals;
 pub mod stat_name;
 pub mod trial;
+mod words;

@@ -27,12 +27,10 @@ use std::borrow::Cow;
 pub use rule::{PathRule, RuleError};
 pub use template::{RouteTable, RouteTableError, Template, TemplateError};
 
-pub(crate) use target::Target;
-
 use crate::stat_name::MAX_LENGTH;
 use identifier::replace_identifiers;
 use rule::{Effort, TooMuch};
-use target::printable;
+use target::{Target, printable};
 
 /// Label of paths that no template matches, or that have not yet been answered
 /// below 400.
@@ -116,10 +114,7 @@ impl PathLabeller {
 
     /// What the value of a `:path` pseudo-header is to the metrics.
     pub fn label(&self, path: &[u8]) -> PathLabel {
-        self.label_of(Target::new(path))
-    }
-
-    pub(crate) fn label_of(&self, target: Target<'_>) -> PathLabel {
+        let target = Target::new(path);
         if target.bytes().is_empty() {
             return PathLabel::Unmatched;
         }

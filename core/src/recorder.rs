@@ -17,6 +17,8 @@ mod constants;
 mod derived;
 mod gauges;
 mod heard;
+mod index;
+mod memory;
 mod paths;
 mod players;
 mod scalars;
@@ -181,6 +183,7 @@ impl Recorder {
     }
 
     /// Counts a host call that failed.
+    #[inline]
     pub fn failed(&mut self, Failed(call): Failed) {
         self.scalars.errors.add(call as usize);
     }
@@ -192,6 +195,7 @@ impl Recorder {
     }
 
     /// An exchange begins.
+    #[inline]
     pub(crate) fn begin(&mut self) {
         self.scalars.active(1);
     }
@@ -202,6 +206,7 @@ impl Recorder {
         self.recorded(host);
     }
 
+    #[inline]
     pub(crate) fn look_up(&mut self, path: &[u8]) -> RequestPath {
         self.paths.look_up(path)
     }
@@ -217,38 +222,51 @@ impl Recorder {
     }
 
     /// A reply that Envoy made itself, by the index of its flag.
+    #[inline]
     pub(crate) fn local_reply(&mut self, reason: usize) {
         self.scalars.local_replies.add(reason);
     }
 
     /// One request: one count, one observation.
+    #[inline]
     pub(crate) fn request(&mut self, host: &impl Stream, request: Counted<'_>) {
-        let Counted {
-            method,
-            path,
-            status,
-            nanos,
-            facts: _,
-        } = request;
-        let ordinary = match self.ordinary(host, method, path, status) {
-            Ok(series) => series,
-            Err(error) => {
-                self.failed(error);
-                None
-            }
+        let known = match request.path {
+            RequestPath::Known(path) => self.series.find(Set {
+                method: request.method,
+                path: *path,
+                status: request.status,
+            }),
+            _ => None,
+        };
+        let series = match known {
+            Some(series) => Some(series),
+            None => self.new_series(host, &request),
         };
         if self.derived.counts() {
-            self.derive(host, &request, ordinary);
+            self.derive(host, &request, series);
         }
         let bytes = self.config.bytes_per_route.then(|| Bytes {
             request: self.size(host, Amount::RequestBytes),
             response: self.size(host, Amount::ResponseBytes),
         });
-        let series = ordinary.unwrap_or_else(|| self.overflow(host, method, status));
-        if let Err(error) = self.series.observe(host, &self.paths, series, nanos, bytes) {
+        let series = series.unwrap_or_else(|| self.overflow(host, request.method, request.status));
+        let observed = self
+            .series
+            .observe(host, &self.paths, series, request.nanos, bytes);
+        if let Err(error) = observed {
             self.failed(error);
         }
         self.recorded(host);
+    }
+
+    /// The place of a request whose label set was not met before.
+    #[cold]
+    fn new_series(&mut self, host: &impl Stats, request: &Counted<'_>) -> Option<usize> {
+        self.ordinary(host, request.method, request.path, request.status)
+            .unwrap_or_else(|error| {
+                self.failed(error);
+                None
+            })
     }
 
     /// Moves the counters of rules. A path that has no label yet is asked for

@@ -10,6 +10,7 @@
 //! it is left out; delete tells the same.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 
 use crate::contexts::Contexts;
 use crate::{handed, host};
@@ -18,8 +19,10 @@ use crate::{handed, host};
 const CONTINUE: u32 = 0;
 
 thread_local! {
-    /// All contexts of this VM. A VM has one thread.
-    static CONTEXTS: RefCell<Contexts> = const { RefCell::new(Contexts::new()) };
+    /// All contexts of this VM. A VM has one thread, which ends with it: that
+    /// nothing is dropped then saves a look at each callback.
+    static CONTEXTS: ManuallyDrop<RefCell<Contexts>> =
+        const { ManuallyDrop::new(RefCell::new(Contexts::new())) };
 }
 
 /// Runs a callback. The host enters the module once at a time, and in the

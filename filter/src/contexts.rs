@@ -9,69 +9,73 @@
 //! and closed when its context goes away, whatever came before; one whose root
 //! goes first keeps that root's counts alive until then.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use gatemeter_core::exchange::{self, Exchange};
 use gatemeter_core::host::{Failed, Stream};
 use gatemeter_core::plugin_config::PluginConfig;
 use gatemeter_core::recorder::Recorder;
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
 
 use crate::host::{self, Proxy};
-
-/// Counts shared by a root context and its exchanges; all on one thread.
-type SharedRecorder = Rc<RefCell<Recorder>>;
+use crate::open::OpenExchanges;
 
 struct Root {
     id: u32,
-    /// `None` until it is configured.
-    recorder: Option<SharedRecorder>,
+    /// The place of its counts; `None` until it is configured.
+    service: Option<usize>,
 }
 
-struct Open {
-    recorder: SharedRecorder,
-    exchange: Exchange,
+/// The counts of a root and its exchanges.
+struct Service {
+    recorder: Recorder,
+    /// Exchanges that count here.
+    open: usize,
+    /// Whether a root does.
+    rooted: bool,
 }
 
 /// The contexts of one VM.
 pub(crate) struct Contexts {
     /// As many as there are plugin configurations in use: a few.
     roots: Vec<Root>,
-    /// The ids are the host's, counted up: no client chooses them.
-    exchanges: HashMap<u32, Open, FxBuildHasher>,
+    /// `None` where the last one that counted there has gone.
+    services: Vec<Option<Box<Service>>>,
+    exchanges: OpenExchanges,
 }
 
 impl Contexts {
     pub(crate) const fn new() -> Self {
         Self {
             roots: Vec::new(),
-            exchanges: HashMap::with_hasher(FxBuildHasher),
+            services: Vec::new(),
+            exchanges: OpenExchanges::new(),
         }
     }
 
     pub(crate) fn create_root(&mut self, id: u32) {
         if self.root(id).is_none() {
-            let recorder = None;
-            self.roots.push(Root { id, recorder });
+            self.roots.push(Root { id, service: None });
         }
     }
 
+    #[inline]
     pub(crate) fn create_exchange(&mut self, id: u32, root: u32) {
-        if self.root(id).is_some() || self.exchanges.contains_key(&id) {
-            return;
+        let mut service = None;
+        for known in &self.roots {
+            if known.id == id {
+                return;
+            }
+            if known.id == root {
+                service = known.service;
+            }
         }
-        let Some(recorder) = self.root(root).and_then(|root| root.recorder.clone()) else {
-            return;
-        };
-        // Out of the lock's scope, which ends with the statement.
-        let started = recorder
-            .try_borrow_mut()
-            .map(|mut recorder| Exchange::start(&mut recorder, &Proxy));
-        if let Ok(exchange) = started {
-            self.exchanges.insert(id, Open { recorder, exchange });
+        if let Some(place) = service
+            && let Some(Some(service)) = self.services.get_mut(place)
+            && let Some(open) = self.exchanges.add(id)
+        {
+            service.open += 1;
+            open.service = place;
+            open.exchange = Some(Exchange::start(&mut service.recorder, &Proxy));
         }
     }
 
@@ -80,9 +84,9 @@ impl Contexts {
     /// # Errors
     /// What is wrong with the configuration, or which host call failed.
     pub(crate) fn configure(&mut self, id: u32) -> Result<(), String> {
-        let Some(root) = self.roots.iter_mut().find(|root| root.id == id) else {
+        if self.root(id).is_none() {
             return Err("no such context".to_owned());
-        };
+        }
         let json = host::plugin_configuration().map_err(describe)?;
         let config = PluginConfig::parse(&json).map_err(|errors| errors.to_string())?;
         let interval = Duration::from_millis(config.flush_interval_ms.into());
@@ -95,49 +99,67 @@ impl Contexts {
         }
         recorder.configure(&Proxy).map_err(describe)?;
         host::set_tick_period(interval).map_err(describe)?;
-        let new = Rc::new(RefCell::new(recorder));
-        if let Some(old) = root.recorder.replace(new) {
+        let new = Some(self.add(recorder));
+        let root = self.roots.iter_mut().find(|root| root.id == id);
+        if let Some(old) = root.and_then(|root| std::mem::replace(&mut root.service, new)) {
             // Were a root ever configured twice, nothing counted so far is lost.
-            close(&old);
+            self.close(old);
         }
         Ok(())
     }
 
     pub(crate) fn tick(&mut self, root: u32) {
-        self.with_root(root, |recorder| recorder.tick(&Proxy));
+        if let Some(recorder) = self.recorder(root) {
+            recorder.tick(&Proxy);
+        }
     }
 
+    #[inline]
     pub(crate) fn request_headers(&mut self, id: u32) {
-        self.with_exchange(id, |exchange, recorder| {
+        if let Some((exchange, recorder)) = self.exchange(id) {
             exchange.on_request_headers(recorder, &Proxy);
-        });
+        }
     }
 
+    #[inline]
     pub(crate) fn response_headers(&mut self, id: u32) {
-        self.with_exchange(id, |exchange, recorder| {
+        if let Some((exchange, recorder)) = self.exchange(id) {
             exchange.on_response_headers(recorder, &Proxy);
-        });
+        }
     }
 
     /// The end of an exchange, or an entry of the access logger form, for which
     /// the host names the root.
+    #[inline]
     pub(crate) fn log(&mut self, id: u32) {
-        let found = self.with_exchange(id, |exchange, recorder| exchange.on_log(recorder, &Proxy));
-        if !found {
-            self.with_root(id, |recorder| exchange::on_access_log(recorder, &Proxy));
+        if let Some((exchange, recorder)) = self.exchange(id) {
+            exchange.on_log(recorder, &Proxy);
+        } else if let Some(recorder) = self.recorder(id) {
+            exchange::on_access_log(recorder, &Proxy);
         }
     }
 
     /// The context is gone: an exchange is over, a root pushes what it counted.
+    #[inline]
     pub(crate) fn delete(&mut self, id: u32) {
-        if let Some(mut open) = self.exchanges.remove(&id) {
-            if let Ok(mut recorder) = open.recorder.try_borrow_mut() {
-                open.exchange.on_end(&mut recorder, &Proxy);
+        let Some((place, mut exchange)) = self.exchanges.remove(id) else {
+            return self.delete_root(id);
+        };
+        if let Some(Some(service)) = self.services.get_mut(place) {
+            exchange.on_end(&mut service.recorder, &Proxy);
+            service.open = service.open.saturating_sub(1);
+            if service.open == 0 && !service.rooted {
+                self.drop_service(place);
             }
-        } else if let Some(at) = self.roots.iter().position(|root| root.id == id)
-            && let Some(recorder) = self.roots.swap_remove(at).recorder
+        }
+    }
+
+    #[cold]
+    fn delete_root(&mut self, id: u32) {
+        if let Some(at) = self.roots.iter().position(|root| root.id == id)
+            && let Some(service) = self.roots.swap_remove(at).service
         {
-            close(&recorder);
+            self.close(service);
         }
     }
 
@@ -145,29 +167,56 @@ impl Contexts {
         self.roots.iter().find(|root| root.id == id)
     }
 
-    fn with_root(&self, id: u32, act: impl FnOnce(&mut Recorder)) {
-        if let Some(recorder) = self.root(id).and_then(|root| root.recorder.as_ref())
-            && let Ok(mut recorder) = recorder.try_borrow_mut()
-        {
-            act(&mut recorder);
+    /// The counts of a root.
+    fn recorder(&mut self, root: u32) -> Option<&mut Recorder> {
+        let place = self.root(root)?.service?;
+        let service = self.services.get_mut(place)?.as_mut()?;
+        Some(&mut service.recorder)
+    }
+
+    #[inline]
+    fn exchange(&mut self, id: u32) -> Option<(&mut Exchange, &mut Recorder)> {
+        let open = self.exchanges.get(id)?;
+        let service = self.services.get_mut(open.service)?.as_mut()?;
+        Some((open.exchange.as_mut()?, &mut service.recorder))
+    }
+
+    fn add(&mut self, recorder: Recorder) -> usize {
+        let service = Some(Box::new(Service {
+            recorder,
+            open: 0,
+            rooted: true,
+        }));
+        match self.services.iter().position(Option::is_none) {
+            Some(vacant) => {
+                if let Some(place) = self.services.get_mut(vacant) {
+                    *place = service;
+                }
+                vacant
+            }
+            None => {
+                self.services.push(service);
+                self.services.len() - 1
+            }
         }
     }
 
-    /// Whether there is such an exchange.
-    fn with_exchange(&mut self, id: u32, act: impl FnOnce(&mut Exchange, &mut Recorder)) -> bool {
-        let Some(Open { recorder, exchange }) = self.exchanges.get_mut(&id) else {
-            return false;
-        };
-        if let Ok(mut recorder) = recorder.try_borrow_mut() {
-            act(exchange, &mut recorder);
+    /// No root counts there any more.
+    fn close(&mut self, place: usize) {
+        if let Some(Some(service)) = self.services.get_mut(place) {
+            service.rooted = false;
+            service.recorder.close(&Proxy);
+            if service.open == 0 {
+                self.drop_service(place);
+            }
         }
-        true
     }
-}
 
-fn close(recorder: &SharedRecorder) {
-    if let Ok(mut recorder) = recorder.try_borrow_mut() {
-        recorder.close(&Proxy);
+    #[cold]
+    fn drop_service(&mut self, place: usize) {
+        if let Some(service) = self.services.get_mut(place) {
+            *service = None;
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! In the order of a call:
 //! - [`callbacks`]: every export of the module, as the ABI has it
 //! - [`contexts`]: the root context or the exchange that an id stands for
+//! - [`open`]: the exchanges, by id
 //! - [`host`]: every host call, and nowhere else
 //! - [`handed`]: the memory into which the host copies what a call returns
 //!
@@ -31,3 +32,4 @@ mod callbacks;
 mod contexts;
 mod handed;
 mod host;
+mod open;

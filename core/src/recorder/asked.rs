@@ -6,10 +6,13 @@
 //! stall and one change a request. Where neither is configured no header is
 //! looked at for it.
 
+use super::watch::CMCD;
 use super::{Playback, Recorder};
+use crate::header_map::Lengths;
 use crate::host::Stats;
 use crate::signals::Room;
 use crate::signals::cmcd::{self, Cmcd, ObjectType};
+use crate::words::same;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
@@ -24,11 +27,19 @@ pub(crate) struct Asked {
 
 impl Recorder {
     /// Whether requests are looked at beyond method and path.
+    #[inline]
     pub(crate) fn asks(&self) -> bool {
         !self.requests.is_empty() || self.players.listen()
     }
 
+    /// The lengths of names of headers of a request that may be of interest.
+    #[inline]
+    pub(crate) fn asked_lengths(&self) -> Lengths {
+        self.requests.lengths()
+    }
+
     /// Whether players are listened to, who need to be timed.
+    #[inline]
     pub(crate) fn listens_to_players(&self) -> bool {
         self.players.listen()
     }
@@ -42,12 +53,8 @@ impl Recorder {
         {
             asked.facts |= watched.passed(value);
         }
-        let is_players = name.len() >= 11
-            && name.starts_with(b"cmcd-")
-            && matches!(
-                name,
-                b"cmcd-object" | b"cmcd-request" | b"cmcd-session" | b"cmcd-status"
-            );
+        let is_players =
+            name.starts_with(b"cmcd-") && CMCD.iter().any(|header| same(header.as_bytes(), name));
         if is_players && self.players.listen() {
             let player = asked.player.get_or_insert_default();
             if player.header(value, &mut asked.room).is_err() {

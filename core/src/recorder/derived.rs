@@ -184,6 +184,7 @@ impl Derived {
     }
 
     /// Whether any exchange may move a counter.
+    #[inline]
     pub(super) fn counts(&self) -> bool {
         !self.cases.is_empty()
     }

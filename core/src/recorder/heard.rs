@@ -13,7 +13,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::Recorder;
 use super::caches::{Outcome, Outcomes};
 use super::watch::Read;
-use crate::header_map::HeaderMap;
+use crate::header_map::{HeaderMap, Lengths};
 use crate::host::{Property, Stats, Stream};
 use crate::signals::{
     CacheResult, Malformed, Room, cache_status, cache_words, dictionary, server_timing,
@@ -49,23 +49,33 @@ pub(crate) struct Heard {
 
 impl Heard {
     /// Whether the header of this place may be there.
+    #[inline]
     pub(crate) fn may_have(&self, at: usize) -> bool {
         self.present >> (at % 64) & 1 == 1
     }
 
     /// Beyond what was looked at there may be any header.
+    #[inline]
     pub(crate) fn may_have_all(&mut self) {
         self.present = u64::MAX;
     }
 }
 
 impl Recorder {
+    /// The lengths of names of headers of a response that may be of interest.
+    #[inline]
+    pub(crate) fn heard_lengths(&self) -> Lengths {
+        self.responses.lengths()
+    }
+
     /// Whether a header of a response needs to be looked at.
+    #[inline]
     pub(crate) fn is_heard(&self, name: &[u8]) -> bool {
         self.responses.may_be(name)
     }
 
     /// Whether that is so of `content-type`, which is read in any case.
+    #[inline]
     pub(crate) fn hears_content_type(&self) -> bool {
         self.responses.tests_content_type()
     }

@@ -1,22 +1,13 @@
-//! Path labels of one worker: a number for each label, and a bounded memory of
-//! which label a path got.
+//! Path labels of one worker: a number for each label, and which label a path got.
 //!
 //! In the steady state a path costs one hash and one comparison: no regular
-//! expression, no allocation. The memory holds two generations; a path that is
-//! asked for again moves to the young one, and when that is full the old one is
-//! dropped. So a flood of new paths costs the work of labelling, and never the
-//! place of a path in use for long.
+//! expression, no allocation.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::path_label::{OVERFLOW, PathLabel, PathLabeller, Target, UNMATCHED};
-
-/// Paths in one generation of the memory.
-const GENERATION: usize = 1024;
-
-/// Longest path that is remembered, in bytes.
-const LONGEST_REMEMBERED: usize = 256;
+use super::memory::{Key, Memory};
+use crate::path_label::{OVERFLOW, PathLabel, PathLabeller, UNMATCHED};
 
 /// Number of a path label within one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,30 +31,22 @@ pub(crate) enum RequestPath {
     TooLong,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Remembered {
-    Excluded,
-    Known(PathId),
-}
-
 #[derive(Debug)]
 pub(super) struct Paths {
     labeller: PathLabeller,
     labels: Vec<Box<str>>,
     by_label: HashMap<Box<str>, PathId, FixedState>,
-    young: HashMap<Box<[u8]>, Remembered, FixedState>,
-    old: HashMap<Box<[u8]>, Remembered, FixedState>,
+    /// Paths with a label, and with `None` those that are not counted.
+    memory: Memory<Option<PathId>>,
 }
 
 impl Paths {
     /// `seed` keeps clients from choosing paths that collide in the tables.
     pub(super) fn new(labeller: PathLabeller, seed: u64) -> Self {
-        let state = FixedState::with_seed(seed);
         let mut paths = Self {
             labels: Vec::new(),
-            by_label: HashMap::with_hasher(state.clone()),
-            young: HashMap::with_hasher(state.clone()),
-            old: HashMap::with_hasher(state),
+            by_label: HashMap::with_hasher(FixedState::with_seed(seed)),
+            memory: Memory::new(seed),
             labeller,
         };
         paths.intern(UNMATCHED);
@@ -81,6 +64,7 @@ impl Paths {
     }
 
     /// Text of a label.
+    #[inline]
     pub(super) fn label(&self, id: PathId) -> &str {
         self.labels
             .get(id.0 as usize)
@@ -101,26 +85,34 @@ impl Paths {
     }
 
     /// What the value of a `:path` pseudo-header is.
+    #[inline]
     pub(super) fn look_up(&mut self, path: &[u8]) -> RequestPath {
-        let target = Target::new(path);
-        if let Some(remembered) = self.recall(target.bytes()) {
-            return match remembered {
-                Remembered::Excluded => RequestPath::Excluded,
-                Remembered::Known(id) => RequestPath::Known(id),
-            };
+        let key = self.memory.key(path);
+        if let Some(key) = &key
+            && let Some(remembered) = self.memory.recall(key)
+        {
+            return remembered.map_or(RequestPath::Excluded, RequestPath::Known);
         }
-        let (found, remembered) = match self.labeller.label_of(target) {
-            PathLabel::Excluded => (RequestPath::Excluded, Remembered::Excluded),
-            PathLabel::Unmatched => known(PathId::UNMATCHED),
-            PathLabel::Route(index) => known(route_id(index)),
+        self.label_it(path, key)
+    }
+
+    /// Labels a path that was not remembered.
+    #[cold]
+    fn label_it(&mut self, path: &[u8], key: Option<Key<'_>>) -> RequestPath {
+        let label = match self.labeller.label(path) {
+            PathLabel::Excluded => None,
+            PathLabel::Unmatched => Some(PathId::UNMATCHED),
+            PathLabel::Route(index) => Some(route_id(index)),
             PathLabel::TooLong => return RequestPath::TooLong,
             PathLabel::Candidate(label) => match self.known(&label) {
-                Some(id) => known(id),
+                Some(id) => Some(id),
                 None => return RequestPath::Candidate(label.into_boxed_str()),
             },
         };
-        self.remember(target.bytes(), remembered);
-        found
+        if let Some(key) = key {
+            self.memory.remember(&key, label);
+        }
+        label.map_or(RequestPath::Excluded, RequestPath::Known)
     }
 
     fn push(&mut self, label: &str) -> PathId {
@@ -130,33 +122,6 @@ impl Paths {
         self.by_label.entry(label.into()).or_insert(id);
         id
     }
-
-    fn recall(&mut self, path: &[u8]) -> Option<Remembered> {
-        if path.len() > LONGEST_REMEMBERED {
-            return None;
-        }
-        if let Some(remembered) = self.young.get(path) {
-            return Some(*remembered);
-        }
-        let remembered = *self.old.get(path)?;
-        self.remember(path, remembered);
-        Some(remembered)
-    }
-
-    fn remember(&mut self, path: &[u8], remembered: Remembered) {
-        if path.len() > LONGEST_REMEMBERED {
-            return;
-        }
-        if self.young.len() >= GENERATION {
-            std::mem::swap(&mut self.young, &mut self.old);
-            self.young.clear();
-        }
-        self.young.insert(path.into(), remembered);
-    }
-}
-
-fn known(id: PathId) -> (RequestPath, Remembered) {
-    (RequestPath::Known(id), Remembered::Known(id))
 }
 
 /// Routes follow the two labels that always exist.
@@ -166,6 +131,7 @@ fn route_id(index: usize) -> PathId {
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::LONGEST;
     use super::*;
     use crate::path_label::RouteTable;
 
@@ -201,24 +167,22 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_stays_bounded_and_a_path_in_use_stays_in_it() {
-        let mut paths = paths(&["/a/:id"]);
-        for number in 0..20 * GENERATION {
-            paths.look_up(format!("/a/{number}").as_bytes());
-            paths.look_up(b"/a/used");
+    fn an_excluded_path_is_excluded_again() {
+        let exclude = RouteTable::try_new(vec!["/health".parse().unwrap()]).unwrap();
+        let labeller = PathLabeller::new(Vec::new(), RouteTable::default(), exclude);
+        let mut paths = Paths::new(labeller, 7);
+        for path in ["/health", "/health?x"] {
+            assert_eq!(paths.look_up(path.as_bytes()), RequestPath::Excluded);
         }
-        assert!(paths.young.len() + paths.old.len() <= 2 * GENERATION);
-        assert!(paths.young.contains_key(b"/a/used".as_slice()));
     }
 
     #[test]
-    fn a_long_path_is_labelled_but_not_remembered() {
+    fn a_long_path_is_labelled_each_time() {
         let mut paths = paths(&["/a/:id"]);
-        let long = format!("/a/{}", "x".repeat(LONGEST_REMEMBERED));
-        assert_eq!(
-            paths.look_up(long.as_bytes()),
-            RequestPath::Known(PathId(2))
-        );
-        assert!(paths.young.is_empty());
+        let long = format!("/a/{}", "x".repeat(LONGEST));
+        for _ in 0..2 {
+            let found = paths.look_up(long.as_bytes());
+            assert_eq!(found, RequestPath::Known(PathId(2)));
+        }
     }
 }

@@ -130,6 +130,7 @@ impl Players {
     }
 
     /// Whether players are listened to.
+    #[inline]
     pub(super) fn listen(&self) -> bool {
         !self.keys.is_empty()
     }

@@ -27,6 +27,7 @@ impl Slot {
         pending: 0,
     };
 
+    #[inline]
     pub(super) fn add(&mut self, by: u64) {
         self.pending = self.pending.saturating_add(by);
     }
@@ -104,6 +105,7 @@ impl Counters {
         }
     }
 
+    #[inline]
     pub(super) fn add(&mut self, index: usize) {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.add(1);
@@ -279,8 +281,9 @@ impl Scalars {
             .map(|_| ())
     }
 
+    #[inline]
     pub(super) fn active(&mut self, change: i64) {
-        self.active_change = self.active_change.saturating_add(change);
+        self.active_change = self.active_change.wrapping_add(change);
     }
 
     pub(super) fn push(&mut self, host: &impl Stats) {

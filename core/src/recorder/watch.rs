@@ -1,14 +1,14 @@
 //! Which headers of a response are looked at, and what for.
 //!
 //! Most headers are of no interest, and every response has many: a name is
-//! compared only where its length, its first and its last byte together look
-//! like those of one that is.
+//! looked at only where its length is that of one that is, and compared only
+//! where its length, its first and its last byte together look like it.
 
+use crate::header_map::Lengths;
 use crate::plugin_config::PluginConfig;
 use crate::signal_rules::HeaderTest;
 use crate::signals::RESPONSE_HEADERS;
-
-const CONTENT_TYPE: &[u8] = b"content-type";
+use crate::words::same;
 
 /// What is read from a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ impl Watched {
 pub(crate) struct Watch {
     /// A bit for each [`look`] that one of the names has.
     looks: u64,
+    /// Of those names and of the headers that are read in any case.
+    lengths: Lengths,
     headers: Vec<Watched>,
     tests_content_type: bool,
 }
@@ -65,7 +67,8 @@ impl Watch {
     /// case, look as if they were.
     pub(super) fn responses(config: &PluginConfig) -> Self {
         let mut watch = Self {
-            looks: look(b":status") | look(CONTENT_TYPE),
+            looks: look(b":status") | look(b"content-type"),
+            lengths: Lengths::default().with(":status").with("content-type"),
             ..Self::default()
         };
         for name in RESPONSE_HEADERS {
@@ -91,35 +94,53 @@ impl Watch {
         }
         let tests = tests(config, |case| case.when.response_header.as_ref());
         watch.test(&tests);
-        watch.tests_content_type = watch.find(CONTENT_TYPE).is_some();
+        watch.tests_content_type = watch.find(b"content-type").is_some();
         watch
     }
 
-    /// Those of requests.
+    /// Those of requests; method and path are read in any case, and so is
+    /// what players say, where they are listened to.
     pub(super) fn requests(config: &PluginConfig) -> Self {
-        let mut watch = Self::default();
+        let mut lengths = Lengths::default().with(":method").with(":path");
+        if config.signals.players.any() {
+            lengths = CMCD.into_iter().fold(lengths, Lengths::with);
+        }
+        let mut watch = Self {
+            lengths,
+            ..Self::default()
+        };
         let tests = tests(config, |case| case.when.request_header.as_ref());
         watch.test(&tests);
         watch
     }
 
+    /// The lengths of names that may be of interest.
+    #[inline]
+    pub(crate) fn lengths(&self) -> Lengths {
+        self.lengths
+    }
+
     /// Whether a header may be of interest; most are not.
+    #[inline]
     pub(crate) fn may_be(&self, name: &[u8]) -> bool {
         self.looks & look(name) != 0
     }
 
     /// Where a header of interest stands in the list.
+    #[inline]
     pub(crate) fn find(&self, name: &[u8]) -> Option<usize> {
         self.headers
             .iter()
-            .position(|watched| watched.name.as_bytes() == name)
+            .position(|watched| same(watched.name.as_bytes(), name))
     }
 
     /// Whether a rule looks at the header `content-type`.
+    #[inline]
     pub(crate) fn tests_content_type(&self) -> bool {
         self.tests_content_type
     }
 
+    #[inline]
     pub(crate) fn get(&self, at: usize) -> Option<&Watched> {
         self.headers.get(at)
     }
@@ -128,6 +149,7 @@ impl Watch {
         self.headers.iter().map(|watched| &*watched.name)
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.headers.is_empty()
     }
@@ -154,6 +176,7 @@ impl Watch {
             .position(|watched| &*watched.name == name);
         let at = at.unwrap_or_else(|| {
             self.looks |= look(name.as_bytes());
+            self.lengths = self.lengths.with(name);
             self.headers.push(Watched {
                 name: name.into(),
                 read: Read::Nothing,
@@ -168,8 +191,12 @@ impl Watch {
     }
 }
 
+/// Headers in which players say what they do (CTA-5004).
+pub(super) const CMCD: [&str; 4] = ["cmcd-object", "cmcd-request", "cmcd-session", "cmcd-status"];
+
 /// One bit of 64 for what a name looks like at a glance. The factors are such
 /// that of fifty usual headers of responses one looks like those that are read.
+#[inline]
 fn look(name: &[u8]) -> u64 {
     match name {
         [first, .., last] => {
@@ -209,6 +236,28 @@ pub(super) fn tests<'c>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_length_of_every_header_of_interest_is_known() {
+        let config = br#"{"service": "api", "preset": "playback", "signals": [
+            {"name": "ops_total", "type": "counter", "help": "x", "count": [
+                {"request_header": "x-plan", "response_header": "x-of-nineteen-bytes"}]}]}"#;
+        let config = PluginConfig::parse(config).unwrap();
+        let responses = Watch::responses(&config);
+        for name in responses.names().chain([":status", "content-type"]) {
+            assert_eq!(
+                responses.lengths().with(name),
+                responses.lengths(),
+                "{name}"
+            );
+        }
+        assert_ne!(responses.lengths().with("date"), responses.lengths());
+        let requests = Watch::requests(&config);
+        for name in CMCD.into_iter().chain(["x-plan", ":method", ":path"]) {
+            assert_eq!(requests.lengths().with(name), requests.lengths(), "{name}");
+        }
+        assert_ne!(requests.lengths().with("user-agent"), requests.lengths());
+    }
 
     #[test]
     fn every_header_of_interest_looks_like_one_and_the_usual_ones_do_not() {

@@ -11,6 +11,7 @@ use gatemeter_host_tests::Envoy;
 use gatemeter_host_tests::host::cost::Cost;
 use serde_json::{Map, Value, json};
 
+use crate::floor::{self, Floor};
 use crate::usual::{self, SIGNALS};
 use crate::{envoy, envoy_with_routes};
 
@@ -60,11 +61,24 @@ fn measure() -> Vec<(&'static str, Cost)> {
         busy.measure(|| busy.tick())
     };
     vec![
+        ("floor, takes the maps", floor::exchange(Floor::Takes)),
+        (
+            "floor, walks over their pairs",
+            floor::exchange(Floor::Walks),
+        ),
         ("filter, path from a template", exchange(routes(), &[])),
         ("filter, learned path", exchange(learned(), &[])),
         (
             "filter, learned path, three signals",
             exchange(learned(), &SIGNALS),
+        ),
+        (
+            "floor of the access logger, takes the maps",
+            floor::logged(Floor::Takes),
+        ),
+        (
+            "floor of the access logger, walks over their pairs",
+            floor::logged(Floor::Walks),
         ),
         ("access logger, path from a template", log(routes())),
         ("access logger, learned path", log(learned())),

@@ -5,6 +5,9 @@
 mod access_logger;
 // What a request may cost, as recorded.
 mod budget;
+// What cargo builds of this workspace.
+#[path = "../built/mod.rs"]
+mod built;
 // All sequences of callbacks, in and out of order.
 mod callback_orders;
 // Configurations at random, valid and nearly so.
@@ -17,6 +20,8 @@ mod cost;
 mod duration;
 // An exchange in each of the two forms.
 mod form;
+// A module that makes our host calls and nothing of them.
+mod floor;
 // How exchanges end, and how often they count then.
 mod endings;
 // What the module exports and imports.

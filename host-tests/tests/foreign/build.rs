@@ -4,36 +4,17 @@
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use gatemeter_host_tests::Module;
-use serde_json::Value;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use crate::built::{package, root, run};
 
 fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("modules")
         .join(name)
-}
-
-/// Runs a compiler, or fails the test with what it said and the command that
-/// brings it.
-#[track_caller]
-fn run(command: &mut Command) -> Output {
-    let output = match command.output() {
-        Ok(output) => output,
-        Err(error) => panic!("cannot run {command:?}: {error}; run `make tools`"),
-    };
-    assert!(
-        output.status.success(),
-        "{command:?} failed; if a compiler or a target is missing, run `make tools`\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
 }
 
 /// The C filter: clang compiles it, and Rust's linker links it.
@@ -73,7 +54,8 @@ fn linker() -> PathBuf {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let sysroot = run(Command::new(&rustc).args(["--print", "sysroot"]));
     let host = run(Command::new(&rustc).args(["--print", "host-tuple"]));
-    let text = |output: Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let text =
+        |output: std::process::Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
     Path::new(&text(sysroot))
         .join("lib/rustlib")
         .join(text(host))
@@ -84,25 +66,9 @@ fn linker() -> PathBuf {
 #[track_caller]
 pub(crate) fn auth() -> Module {
     static BUILT: OnceLock<Module> = OnceLock::new();
-    let build = || {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = run(Command::new(cargo)
-            .current_dir(root())
-            .args(["build", "--release", "--locked"])
-            .args(["--target", "wasm32-wasip1"])
-            .args(["-p", "gatemeter-auth-module"])
-            .args(["--message-format", "json-render-diagnostics"]));
-        let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-        let mut files = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|message| message["target"]["name"] == "gatemeter_auth_module")
-            .filter_map(|message| Some(message["filenames"][0].as_str()?.to_owned()));
-        let file = files.next_back().expect("cargo names what it built");
-        let bytes = std::fs::read(&file).expect("cargo built it");
-        Module::from_bytes(&bytes).expect("the module is valid")
-    };
-    BUILT.get_or_init(build).clone()
+    BUILT
+        .get_or_init(|| package("gatemeter-auth-module"))
+        .clone()
 }
 
 /// The filter by hand.

@@ -6,6 +6,9 @@
 mod auth;
 // How they are built.
 mod build;
+// What cargo builds of this workspace.
+#[path = "../built/mod.rs"]
+mod built;
 // By hand: changes headers, bodies and trailers.
 mod rewrite;
 // In C: counts and numbers responses.

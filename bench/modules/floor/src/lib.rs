@@ -41,8 +41,8 @@ const SMALLEST: usize = 16 * 1024;
 static ROOT: AtomicU32 = AtomicU32::new(0);
 static WALKS: AtomicBool = AtomicBool::new(false);
 
-/// What was read, so that no compiler leaves it out.
-static SEEN: AtomicU32 = AtomicU32::new(0);
+/// Something of what was read last.
+static SEEN: AtomicUsize = AtomicUsize::new(0);
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -150,7 +150,7 @@ fn read_clock() {
     unsafe { clock_time_get(CLOCK_MONOTONIC, 1, &raw mut time) };
     // The low half of the nanoseconds is as good as any.
     #[expect(clippy::cast_possible_truncation, reason = "nothing is made of it")]
-    SEEN.store(time as u32, Relaxed);
+    see(time as usize);
 }
 
 /// What a host call hands over; nothing where it fails.
@@ -166,35 +166,36 @@ fn read(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> &'static [u8] {
 
 fn read_map(map: u32) -> &'static [u8] {
     // SAFETY: the out-pointers are valid.
-    let bytes = read(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) });
-    see(bytes.len());
-    bytes
+    read(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) })
 }
 
 fn read_request() {
     let map = read_map(REQUEST_HEADERS);
+    see(map.len());
     if WALKS.load(Relaxed) {
-        let (mut method, mut path) = (false, false);
-        walk(map, |name| {
+        let (mut method, mut path) = (0, 0);
+        walk(map, |name, value| {
             match name {
-                [_, b'm', ..] if name.len() == ":method".len() => method = true,
-                [_, b'p', ..] if name.len() == ":path".len() => path = true,
+                [_, b'm', ..] if name.len() == ":method".len() => method = value,
+                [_, b'p', ..] if name.len() == ":path".len() => path = value,
                 _ => {}
             }
-            method && path
+            method > 0 && path > 0
         });
+        see(method + path);
     }
 }
 
 fn read_response() {
     let map = read_map(RESPONSE_HEADERS);
+    see(map.len());
     if WALKS.load(Relaxed) {
         let mut status = 0;
-        walk(map, |name| {
+        walk(map, |name, value| {
             if let [_, b's', ..] = name
                 && name.len() == ":status".len()
             {
-                status += 1;
+                status = value;
             }
             false
         });
@@ -202,36 +203,33 @@ fn read_response() {
     }
 }
 
-fn see(length: usize) {
-    #[expect(clippy::cast_possible_truncation, reason = "nothing is made of it")]
-    SEEN.store(length as u32, Relaxed);
+/// Keeps a compiler from leaving out what led to this number.
+fn see(number: usize) {
+    // SAFETY: the memory of a static, which one thread uses.
+    unsafe { SEEN.as_ptr().write_volatile(number) };
 }
 
-/// Calls `met` with the name of each pair, until it says that it has enough.
-fn walk(map: &[u8], mut met: impl FnMut(&[u8]) -> bool) {
+/// Calls `met` with the name of each pair and the size of its value, until it
+/// says that it has enough.
+fn walk(map: &[u8], mut met: impl FnMut(&[u8], usize) -> bool) {
     let Some((count, rest)) = map.split_first_chunk::<4>() else {
         return;
     };
     let count = u32::from_le_bytes(*count) as usize;
-    let Some((sizes, mut data)) = rest.split_at_checked(count.saturating_mul(8)) else {
+    let Some((sizes, data)) = rest.split_at_checked(count.saturating_mul(8)) else {
         return;
     };
-    for size in sizes.chunks_exact(8) {
-        let (Some(name), Some(value)) = (size.first_chunk::<4>(), size.last_chunk::<4>()) else {
-            return;
-        };
-        let name_size = u32::from_le_bytes(*name) as usize;
-        let value_size = u32::from_le_bytes(*value) as usize;
-        let (Some(name), Some(rest)) = (
-            data.get(..name_size),
-            data.get(name_size + value_size + 2..),
-        ) else {
-            return;
-        };
-        see(value_size);
-        if met(name) {
+    let mut begin = 0_usize;
+    for size in sizes.as_chunks().0 {
+        let [name, value] = [0, 32].map(|shift| u64::from_le_bytes(*size) >> shift);
+        #[expect(clippy::cast_possible_truncation, reason = "halves of 32 bits")]
+        let [name, value] = [name as u32, value as u32].map(|size| size as usize);
+        let name_ends = begin.wrapping_add(name);
+        if let Some(name) = data.get(begin..name_ends)
+            && met(name, value)
+        {
             return;
         }
-        data = rest;
+        begin = name_ends.wrapping_add(value).wrapping_add(2);
     }
 }

@@ -1,0 +1,334 @@
+//! A bounded memory of what paths are, by their bytes as they came.
+//!
+//! It holds two generations; a path that is asked for again moves to the young
+//! one, and when that is full the old one is dropped. So a flood of new paths
+//! costs the work of labelling, and never the place of a path in use for long.
+//!
+//! The bytes of a generation lie in one piece of memory, so nothing is allocated
+//! for a path and dropping all of them is one step. Clients choose what is kept
+//! here: a path is looked for in [`TRIES`] places and no more, so that paths with
+//! one hash drive out each other and cost nobody else.
+
+use crate::path_label::MAX_LOOKED_AT;
+use crate::words::{bytes_like, home, last, mix, same};
+
+/// Paths in one generation: all those of a service with as many label sets as it
+/// may have, unless it is told otherwise.
+const GENERATION: usize = 6 * 1024;
+
+/// Bytes of all their paths.
+const BYTES: usize = 256 * 1024;
+
+/// Longest path that is remembered, in bytes.
+pub(super) const LONGEST: usize = 256;
+
+/// Places in the smallest table.
+const SMALLEST: usize = 64;
+
+/// Places in which a path may be.
+const TRIES: usize = 32;
+
+/// A path that can be remembered: what stands before `?` or `#`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key<'a> {
+    path: &'a [u8],
+    hash: u64,
+}
+
+impl<'a> Key<'a> {
+    /// `None` where the path is empty or longer than [`LONGEST`]. The end of the
+    /// path and its hash are found in one go.
+    #[inline]
+    pub(super) fn new(target: &'a [u8], seed: u64) -> Option<Self> {
+        // One byte more than is remembered shows that there is more.
+        const { assert!(LONGEST < MAX_LOOKED_AT) };
+        let seen = target.get(..=LONGEST).unwrap_or(target);
+        let mut hash = seed;
+        let mut end = 0;
+        let mut ends = 0;
+        for word in seen.as_chunks::<8>().0 {
+            let word = u64::from_le_bytes(*word);
+            ends = ends_in(word);
+            if ends != 0 {
+                break;
+            }
+            hash = mix(hash, word);
+            end += 8;
+        }
+        if ends == 0 {
+            // Of a last word that overlaps these, what they bring is none.
+            end = seen.len().saturating_sub(8);
+            ends = ends_in(last(seen));
+        }
+        let path = match ends {
+            0 => seen,
+            _ => seen.get(..end + ends.trailing_zeros() as usize / 8)?,
+        };
+        if path.is_empty() || path.len() > LONGEST {
+            return None;
+        }
+        // The last word overlaps the one before, so the length tells of how many
+        // bytes it brings.
+        let hash = mix(hash ^ path.len() as u64, last(path));
+        Some(Self { path, hash })
+    }
+
+    #[inline]
+    pub(super) fn path(&self) -> &'a [u8] {
+        self.path
+    }
+}
+
+/// A bit in each byte that ends a path, and maybe in bytes above the lowest of
+/// those.
+#[inline]
+const fn ends_in(word: u64) -> u64 {
+    bytes_like(word, b'?') | bytes_like(word, b'#')
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry<T> {
+    hash: u64,
+    begin: u32,
+    /// 0 where the place is vacant.
+    length: u32,
+    what: T,
+}
+
+impl<T: Copy + Default> Entry<T> {
+    fn vacant() -> Self {
+        Self {
+            hash: 0,
+            begin: 0,
+            length: 0,
+            what: T::default(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Generation<T> {
+    /// A power of two of them, or none; at most half of them are in use.
+    entries: Vec<Entry<T>>,
+    used: usize,
+    bytes: Vec<u8>,
+}
+
+impl<T: Copy + Default> Generation<T> {
+    const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            used: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    fn has_room(&self, path: &[u8]) -> bool {
+        self.used < GENERATION && self.bytes.len() + path.len() <= BYTES
+    }
+
+    fn clear(&mut self) {
+        self.entries.fill(Entry::vacant());
+        self.used = 0;
+        self.bytes.clear();
+    }
+
+    #[inline]
+    fn get(&self, key: &Key<'_>) -> Option<T> {
+        let mask = self.entries.len().wrapping_sub(1);
+        for place in 0..TRIES {
+            let entry = self
+                .entries
+                .get(home(key.hash).wrapping_add(place) & mask)?;
+            if entry.length == 0 {
+                return None;
+            }
+            if entry.hash == key.hash && same(self.path(entry), key.path) {
+                return Some(entry.what);
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn path(&self, entry: &Entry<T>) -> &[u8] {
+        let begin = entry.begin as usize;
+        let end = begin + entry.length as usize;
+        self.bytes.get(begin..end).unwrap_or_default()
+    }
+
+    fn insert(&mut self, key: &Key<'_>, what: T) {
+        if 2 * (self.used + 1) > self.entries.len() {
+            let size = (2 * self.entries.len()).max(SMALLEST);
+            let before = std::mem::replace(&mut self.entries, vec![Entry::vacant(); size]);
+            for entry in before.into_iter().filter(|entry| entry.length > 0) {
+                self.put(entry);
+            }
+        }
+        let (Ok(begin), Ok(length)) = (
+            u32::try_from(self.bytes.len()),
+            u32::try_from(key.path.len()),
+        ) else {
+            return;
+        };
+        self.bytes.extend_from_slice(key.path);
+        self.used += 1;
+        self.put(Entry {
+            hash: key.hash,
+            begin,
+            length,
+            what,
+        });
+    }
+
+    fn put(&mut self, new: Entry<T>) {
+        let mask = self.entries.len().wrapping_sub(1);
+        let home = home(new.hash);
+        let vacant = (0..TRIES)
+            .map(|place| home.wrapping_add(place) & mask)
+            .find(|at| self.entries.get(*at).is_some_and(|entry| entry.length == 0));
+        if let Some(entry) = self.entries.get_mut(vacant.unwrap_or(home & mask)) {
+            *entry = new;
+        }
+    }
+}
+
+/// What paths are.
+#[derive(Debug)]
+pub(super) struct Memory<T> {
+    young: Generation<T>,
+    old: Generation<T>,
+    seed: u64,
+}
+
+impl<T: Copy + Default> Memory<T> {
+    /// An empty one; `seed` is any number that clients cannot know.
+    pub(super) const fn new(seed: u64) -> Self {
+        Self {
+            young: Generation::new(),
+            old: Generation::new(),
+            seed,
+        }
+    }
+
+    /// The path of a request target, if such a one can be remembered.
+    #[inline]
+    pub(super) fn key<'a>(&self, target: &'a [u8]) -> Option<Key<'a>> {
+        Key::new(target, self.seed)
+    }
+
+    /// What a path is, if that is remembered.
+    #[inline]
+    pub(super) fn recall(&mut self, key: &Key<'_>) -> Option<T> {
+        match self.young.get(key) {
+            Some(what) => Some(what),
+            None => self.recall_old(key),
+        }
+    }
+
+    #[cold]
+    fn recall_old(&mut self, key: &Key<'_>) -> Option<T> {
+        let what = self.old.get(key)?;
+        self.remember(key, what);
+        Some(what)
+    }
+
+    /// Remembers what a path is.
+    pub(super) fn remember(&mut self, key: &Key<'_>, what: T) {
+        if !self.young.has_room(key.path()) {
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+        }
+        self.young.insert(key, what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn recalled(memory: &mut Memory<u32>, path: &str) -> Option<u32> {
+        let key = memory.key(path.as_bytes())?;
+        memory.recall(&key)
+    }
+
+    fn remember(memory: &mut Memory<u32>, path: &str, what: u32) {
+        let key = memory.key(path.as_bytes()).expect("short enough");
+        memory.remember(&key, what);
+    }
+
+    #[test]
+    fn as_many_paths_as_a_generation_has_are_all_remembered() {
+        let mut memory = Memory::new(7);
+        let path = |number: u32| format!("/content/item-{number}/page");
+        let numbers = 0..u32::try_from(GENERATION).unwrap();
+        for number in numbers.clone() {
+            remember(&mut memory, &path(number), number);
+        }
+        let forgotten = numbers
+            .filter(|number| recalled(&mut memory, &path(*number)) != Some(*number))
+            .count();
+        assert_eq!(forgotten, 0);
+    }
+
+    #[test]
+    fn it_stays_bounded_and_a_path_in_use_stays_in_it() {
+        let mut memory = Memory::new(7);
+        remember(&mut memory, "/used", 1);
+        for number in 0..20 * GENERATION {
+            remember(
+                &mut memory,
+                &format!("/{number}/{}", "x".repeat(number % 240)),
+                2,
+            );
+            assert_eq!(recalled(&mut memory, "/used"), Some(1), "{number}");
+        }
+        for generation in [&memory.young, &memory.old] {
+            assert!(generation.used <= GENERATION);
+            assert!(generation.bytes.len() <= BYTES);
+            assert!(generation.entries.len() <= 4 * GENERATION);
+        }
+    }
+
+    #[test]
+    fn paths_with_one_hash_are_told_apart_and_cost_no_more_than_the_tries() {
+        let mut generation = Generation::new();
+        let paths: Vec<String> = (0..100).map(|number| format!("/{number}")).collect();
+        let key = |path: &'static str| Key {
+            path: path.as_bytes(),
+            hash: 5,
+        };
+        for path in &paths {
+            generation.insert(&key(path.clone().leak()), path.len());
+        }
+        let found = paths
+            .iter()
+            .filter(|path| generation.get(&key((*path).clone().leak())).is_some());
+        assert!((1..=TRIES).contains(&found.count()));
+    }
+
+    #[test]
+    fn a_long_or_empty_path_has_no_key() {
+        let memory = Memory::<u32>::new(7);
+        assert!(memory.key(b"").is_none());
+        assert!(memory.key(b"?a").is_none());
+        let long = vec![b'a'; LONGEST];
+        assert!(memory.key(&long).is_some());
+        assert!(memory.key(&[&long[..], b"?x"].concat()).is_some());
+        assert!(memory.key(&[&long[..], b"x"].concat()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn the_key_of_a_path_is_the_same_whatever_query_follows(
+            path in "[/a-z\u{e9}]{1,40}", query in "[?#][a-z?#]{0,20}", seed: u64,
+        ) {
+            let plain = Key::new(path.as_bytes(), seed).unwrap();
+            let target = path.clone() + &query;
+            let asked = Key::new(target.as_bytes(), seed).unwrap();
+            prop_assert_eq!(asked.path, path.as_bytes());
+            prop_assert_eq!(asked.hash, plain.hash);
+        }
+    }
+}
