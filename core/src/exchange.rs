@@ -16,7 +16,7 @@
 //! Nothing is paused, and nothing is changed but the signal headers that the
 //! configuration lists under `strip`.
 
-use crate::header_map::HeaderMap;
+use crate::header_map::{Pairs, Walk as _};
 use crate::host::{Headers, Property, Stream};
 use crate::labels::{Method, ResponseFlags, Status};
 use crate::recorder::{Asked, Counted, Facts, Heard, PathId, Recorder, RequestPath};
@@ -68,13 +68,13 @@ impl Request {
     fn read(
         recorder: &mut Recorder,
         host: &impl Stream,
-        map: &[u8],
+        map: &impl Pairs,
         path_from: PathFrom,
         began: Option<u64>,
     ) -> Option<Self> {
         let (mut method, mut path, mut original) = (None, None, None);
         let mut asked = recorder.asks().then(Asked::default);
-        let mut headers = HeaderMap::new(map).first(MAX_HEADERS);
+        let mut headers = map.first(MAX_HEADERS);
         let mut lengths = recorder.asked_lengths();
         if path_from == PathFrom::OriginalPath {
             lengths = lengths.with(ORIGINAL_PATH);
@@ -140,17 +140,16 @@ struct Response {
 impl Response {
     /// Reads the map, and gives its signals to the recorder; `now` is any
     /// moment of the exchange.
-    fn read(recorder: &mut Recorder, host: &impl Stream, map: &[u8], now: u64) -> Self {
-        let mut headers = HeaderMap::new(map);
+    fn read(recorder: &mut Recorder, host: &impl Stream, map: &impl Pairs, now: u64) -> Self {
         let mut response = Self {
             status: None,
             event_stream: None,
             heard: None,
         };
-        if headers.len() > MAX_HEADERS {
+        if map.count() > MAX_HEADERS {
             response.heard.get_or_insert_default().may_have_all();
         }
-        headers = headers.first(MAX_HEADERS);
+        let mut headers = map.first(MAX_HEADERS);
         let lengths = recorder.heard_lengths();
         while let Some((name, value)) = headers.next_of(lengths) {
             if same(name, b":status") {
@@ -205,6 +204,8 @@ impl Exchange {
         };
         let now = self.started.unwrap_or(0);
         let response = Response::read(recorder, host, &map, now);
+        // It may be the proxy's own memory, which stripping changes.
+        drop(map);
         self.response = response.status;
         if let Some(heard) = &response.heard {
             recorder.strip(host, heard);
@@ -343,7 +344,7 @@ fn hear_the_end(recorder: &mut Recorder, host: &impl Stream, heard: &Heard) {
     if heard.timing_in_trailers
         && let Some(map) = headers(recorder, host, Headers::ResponseTrailers)
     {
-        recorder.hear_trailers(HeaderMap::new(&map));
+        recorder.hear_trailers(&map);
     }
     if !heard.outcomes.is_empty() {
         let bytes = integer(recorder, host, Property::ResponseSize).unwrap_or(0);
@@ -391,8 +392,7 @@ fn read_request(
 
 fn read_status(recorder: &mut Recorder, host: &impl Stream) -> Option<Status> {
     let map = headers(recorder, host, Headers::Response)?;
-    HeaderMap::new(&map)
-        .first(MAX_HEADERS)
+    map.first(MAX_HEADERS)
         .find(|(name, _)| *name == b":status")
         .map(|(_, value)| Status::new(value))
 }
@@ -444,7 +444,7 @@ fn integer(recorder: &mut Recorder, host: &impl Stream, which: Property) -> Opti
 }
 
 /// `None`, and a counted failure, where the map cannot be read.
-fn headers<H: Stream>(recorder: &mut Recorder, host: &H, which: Headers) -> Option<H::Bytes> {
+fn headers<H: Stream>(recorder: &mut Recorder, host: &H, which: Headers) -> Option<H::Map> {
     host.headers(which)
         .map_err(|error| recorder.failed(error))
         .ok()

@@ -191,6 +191,8 @@ impl Stats for FakeProxy {
 }
 
 impl Stream for FakeProxy {
+    type Map = Vec<u8>;
+
     fn now(&self) -> Result<u64, Failed> {
         self.enter(HostCall::Clock)?;
         Ok(self.now.get())

@@ -9,6 +9,48 @@
 //! Names and values are borrowed as bytes: HTTP allows what UTF-8 does not.
 //! A map whose sizes do not fit the bytes ends early instead of failing: what
 //! was readable is used.
+//!
+//! A host that can show its own memory hands over something else that has
+//! [`Pairs`], and copies nothing.
+
+use std::ops::Deref;
+
+/// Headers as a host hands them over.
+pub trait Pairs {
+    /// Of names, in lower case, and values, the first `most`, in the order of the map.
+    fn first(&self, most: usize) -> impl Walk<'_>;
+
+    /// How many there are, as the host has it.
+    fn count(&self) -> usize;
+
+    /// All of them.
+    #[inline]
+    fn pairs(&self) -> impl Walk<'_> {
+        self.first(usize::MAX)
+    }
+}
+
+/// Goes over the pairs of a map.
+pub trait Walk<'a>: Iterator<Item = (&'a [u8], &'a [u8])> + Sized {
+    /// The next pair whose name has one of these lengths, or looks as if.
+    #[inline]
+    fn next_of(&mut self, lengths: Lengths) -> Option<(&'a [u8], &'a [u8])> {
+        self.find(|(name, _)| lengths.may_be(name.len() as u64))
+    }
+}
+
+/// A serialized map.
+impl<B: Deref<Target = [u8]>> Pairs for B {
+    #[inline]
+    fn first(&self, most: usize) -> impl Walk<'_> {
+        HeaderMap::new(self).first(most)
+    }
+
+    #[inline]
+    fn count(&self) -> usize {
+        HeaderMap::new(self).len()
+    }
+}
 
 /// The name and value pairs of a serialized map.
 #[derive(Clone, Debug)]
@@ -80,11 +122,12 @@ impl<'a> HeaderMap<'a> {
     pub fn is_empty(&self) -> bool {
         self.sizes.is_empty()
     }
+}
 
-    /// The next pair whose name has one of these lengths, or looks as if; those
-    /// before it are passed by without a look at their bytes.
+impl<'a> Walk<'a> for HeaderMap<'a> {
+    /// Those before it are passed by without a look at their bytes.
     #[inline]
-    pub fn next_of(&mut self, lengths: Lengths) -> Option<(&'a [u8], &'a [u8])> {
+    fn next_of(&mut self, lengths: Lengths) -> Option<(&'a [u8], &'a [u8])> {
         let mut sizes = self.sizes.iter();
         let mut end = self.next;
         let size = loop {

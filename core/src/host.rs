@@ -8,6 +8,7 @@
 use std::ops::Deref;
 
 use crate::catalog::StatKind;
+use crate::header_map::Pairs;
 
 /// A call to the proxy failed; where nothing else is said, nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,17 +163,20 @@ pub trait Stats {
 
 /// The exchange whose callback runs.
 pub trait Stream: Stats {
+    /// Headers as the proxy hands them over.
+    type Map: Pairs;
+
     /// Monotonic nanoseconds.
     ///
     /// # Errors
     /// Where there is no clock.
     fn now(&self) -> Result<u64, Failed>;
 
-    /// A serialized header map; see `header_map`. Empty where the exchange has none.
+    /// A header map; empty where the exchange has none.
     ///
     /// # Errors
     /// Where the map cannot be read in this callback.
-    fn headers(&self, which: Headers) -> Result<Self::Bytes, Failed>;
+    fn headers(&self, which: Headers) -> Result<Self::Map, Failed>;
 
     /// Takes a header out of the response.
     ///

@@ -105,6 +105,8 @@ impl Stats for Proxy {
 }
 
 impl Stream for Proxy {
+    type Map = Vec<u8>;
+
     fn now(&self) -> Result<u64, Failed> {
         Ok(1)
     }

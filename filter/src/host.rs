@@ -184,6 +184,8 @@ impl Stats for Proxy {
 }
 
 impl Stream for Proxy {
+    type Map = Handed;
+
     fn now(&self) -> Result<u64, Failed> {
         let mut time = 0;
         // SAFETY: the out-pointer is valid. The ABI's own clock is wall time;

@@ -153,6 +153,8 @@ impl Stats for Proxy {
 }
 
 impl Stream for Proxy {
+    type Map = Vec<u8>;
+
     fn now(&self) -> Result<u64, Failed> {
         self.enter(HostCall::Clock)?;
         Ok(self.now.get())

@@ -7,10 +7,12 @@
 //!
 //! Envoy's memory is borrowed for the hook that runs; what outlives it is copied.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::ptr;
 
 use gatemeter_core::catalog::StatKind;
+use gatemeter_core::header_map::{Pairs, Walk};
 use gatemeter_core::host::Property;
 
 /// Version of the ABI that these declarations are of. Envoy warns where its
@@ -50,6 +52,7 @@ impl Buffer {
 
 /// A header as Envoy has it; both parts are Envoy's memory.
 #[repr(C)]
+#[derive(Debug)]
 struct Header {
     name: *const u8,
     name_size: usize,
@@ -307,59 +310,76 @@ impl Drop for Scheduler {
 }
 
 /// An exchange in Envoy, for the hook that runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stream(*mut c_void);
+#[derive(Debug)]
+pub(crate) struct Stream {
+    stream: *mut c_void,
+    /// How many maps are out, which are Envoy's memory: it must not change.
+    shown: Cell<u32>,
+}
 
 impl Stream {
     /// # Safety
     /// `stream` is the pointer that Envoy gave to the hook that runs, and the
     /// value does not outlive it.
     pub(crate) const unsafe fn new(stream: *mut c_void) -> Self {
-        Self(stream)
+        Self {
+            stream,
+            shown: Cell::new(0),
+        }
     }
 
-    /// A map in the serialized form that `core` reads; empty where there is none.
-    pub(crate) fn headers(self, map: Map) -> Vec<u8> {
+    /// A map; empty where there is none.
+    pub(crate) fn headers(&self, map: Map) -> Headers<'_> {
+        self.shown.set(self.shown.get() + 1);
+        let mut shown = Headers {
+            stream: Some(self),
+            headers: Vec::new(),
+        };
         // SAFETY: the stream lives, see `new`.
-        let size = unsafe { envoy_get_headers_size(self.0, map as u32) };
-        let mut headers: Vec<Header> = Vec::with_capacity(size);
+        let size = unsafe { envoy_get_headers_size(self.stream, map as u32) };
+        shown.headers.reserve_exact(size);
+        let headers = shown.headers.as_mut_ptr();
         // SAFETY: the stream lives. There is room for `size` headers, and the
         // map has not changed since it said so: only this thread touches it.
-        if !unsafe { envoy_get_headers(self.0, map as u32, headers.as_mut_ptr()) } {
-            return Vec::new();
+        if unsafe { envoy_get_headers(self.stream, map as u32, headers) } {
+            // SAFETY: Envoy wrote as many as it said it has.
+            unsafe { shown.headers.set_len(size) };
         }
-        // SAFETY: Envoy wrote as many as it said it has.
-        unsafe { headers.set_len(size) };
-        serialized(&headers)
+        shown
     }
 
-    /// Takes a header out of a map.
-    pub(crate) fn remove(self, map: Map, name: &str) -> bool {
+    /// Takes a header out of a map; not while one is looked at.
+    pub(crate) fn remove(&self, map: Map, name: &str) -> Result<(), Refused> {
+        if self.shown.get() != 0 {
+            return Err(Refused);
+        }
         let name = Buffer::of(name.as_bytes());
         // SAFETY: the stream lives, the name is live for the call. No value
         // means that the header goes.
-        unsafe { envoy_set_header(self.0, map as u32, name, Buffer::NONE) }
+        let removed = unsafe { envoy_set_header(self.stream, map as u32, name, Buffer::NONE) };
+        removed.then_some(()).ok_or(Refused)
     }
 
-    pub(crate) fn property(self, property: Property) -> Option<Vec<u8>> {
+    pub(crate) fn property(&self, property: Property) -> Option<Vec<u8>> {
         match attribute(property)? {
             Attribute::Number(id) => self.number(id).map(|number| number.to_le_bytes().to_vec()),
             Attribute::Text(id) => self.text(id),
         }
     }
 
-    fn number(self, attribute: u32) -> Option<u64> {
+    fn number(&self, attribute: u32) -> Option<u64> {
         let mut number = 0;
         // SAFETY: the stream lives, the out-pointer is valid.
-        unsafe { envoy_get_attribute_int(self.0, attribute, &raw mut number) }.then_some(number)
+        unsafe { envoy_get_attribute_int(self.stream, attribute, &raw mut number) }
+            .then_some(number)
     }
 
-    fn text(self, attribute: u32) -> Option<Vec<u8>> {
+    fn text(&self, attribute: u32) -> Option<Vec<u8>> {
         let mut text = Buffer::NONE;
         // SAFETY: the stream lives, the out-pointer is valid; what Envoy says is
         // there is there until the hook ends.
         unsafe {
-            envoy_get_attribute_string(self.0, attribute, &raw mut text).then(|| text.copied())
+            envoy_get_attribute_string(self.stream, attribute, &raw mut text).then(|| text.copied())
         }
     }
 }
@@ -386,33 +406,59 @@ const fn attribute(property: Property) -> Option<Attribute> {
     })
 }
 
-/// As `gatemeter_core::header_map` reads it.
-fn serialized(headers: &[Header]) -> Vec<u8> {
-    let text: usize = headers
-        .iter()
-        .map(|header| header.name_size + header.value_size + 10)
-        .sum();
-    let mut bytes = Vec::with_capacity(4 + text);
-    bytes.extend_from_slice(&length(headers.len()));
-    for header in headers {
-        bytes.extend_from_slice(&length(header.name_size));
-        bytes.extend_from_slice(&length(header.value_size));
-    }
-    for header in headers {
-        // SAFETY: Envoy filled the header in the hook that runs.
-        unsafe {
-            bytes.extend_from_slice(slice(header.name, header.name_size));
-            bytes.push(0);
-            bytes.extend_from_slice(slice(header.value, header.value_size));
-            bytes.push(0);
-        }
-    }
-    bytes
+/// A map as Envoy has it.
+#[derive(Debug)]
+pub(crate) struct Headers<'h> {
+    /// `None` for one that is empty.
+    stream: Option<&'h Stream>,
+    headers: Vec<Header>,
 }
 
-/// Envoy's limits for headers are far below 4 GB.
-fn length(size: usize) -> [u8; 4] {
-    u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes()
+impl Headers<'_> {
+    /// No headers.
+    pub(crate) const NONE: Self = Self {
+        stream: None,
+        headers: Vec::new(),
+    };
+}
+
+impl Pairs for Headers<'_> {
+    fn first(&self, most: usize) -> impl Walk<'_> {
+        Shown(self.headers.iter().take(most))
+    }
+
+    fn count(&self) -> usize {
+        self.headers.len()
+    }
+}
+
+/// Headers that a hook shows.
+struct Shown<'a>(std::iter::Take<std::slice::Iter<'a, Header>>);
+
+impl<'a> Iterator for Shown<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let header = self.0.next()?;
+        // SAFETY: Envoy filled the headers in the hook that runs, and does not
+        // change them as long as they are shown, see `Stream::remove`.
+        Some(unsafe {
+            (
+                slice(header.name, header.name_size),
+                slice(header.value, header.value_size),
+            )
+        })
+    }
+}
+
+impl<'a> Walk<'a> for Shown<'a> {}
+
+impl Drop for Headers<'_> {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream {
+            stream.shown.set(stream.shown.get().saturating_sub(1));
+        }
+    }
 }
 
 /// # Safety

@@ -90,10 +90,10 @@ extern "C" fn envoy_dynamic_module_on_http_filter_config_scheduled(
     _event: u64,
 ) {
     // SAFETY: Envoy calls this only as long as the configuration lives.
-    if let Some(service) = unsafe { service.cast::<Service>().as_ref() } {
-        if caught(|| service.tick()).is_none() {
-            service.panicked();
-        }
+    if let Some(service) = unsafe { service.cast::<Service>().as_ref() }
+        && caught(|| service.tick()).is_none()
+    {
+        service.panicked();
     }
 }
 
@@ -122,7 +122,10 @@ extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     _end_of_stream: bool,
 ) -> u32 {
     // SAFETY: Envoy gave both to this hook.
-    unsafe { with(filter, |filter| filter.request_headers(Stream::new(stream))) };
+    unsafe {
+        let stream = Stream::new(stream);
+        with(filter, |filter| filter.request_headers(&stream));
+    }
     CONTINUE
 }
 
@@ -134,10 +137,9 @@ extern "C" fn envoy_dynamic_module_on_http_filter_response_headers(
 ) -> u32 {
     // SAFETY: Envoy gave both to this hook.
     unsafe {
-        with(filter, |filter| {
-            filter.response_headers(Stream::new(stream))
-        })
-    };
+        let stream = Stream::new(stream);
+        with(filter, |filter| filter.response_headers(&stream));
+    }
     CONTINUE
 }
 
@@ -147,7 +149,10 @@ extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(
     filter: *const c_void,
 ) {
     // SAFETY: Envoy gave both to this hook.
-    unsafe { with(filter, |filter| filter.complete(Stream::new(stream))) };
+    unsafe {
+        let stream = Stream::new(stream);
+        with(filter, |filter| filter.complete(&stream));
+    }
 }
 
 #[unsafe(no_mangle)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use gatemeter_core::catalog::{FILTER_ERRORS, StatKind};
 use gatemeter_core::exchange::Exchange;
-use gatemeter_core::host::{Failed, Stats as _};
+use gatemeter_core::host::Failed;
 use gatemeter_core::plugin_config::PluginConfig;
 use gatemeter_core::recorder::Recorder;
 use gatemeter_core::stat_name;
@@ -52,6 +52,7 @@ impl Service {
         let host = Host {
             stats: &stats,
             stream: None,
+            at: None,
         };
         let mut recorders = Vec::new();
         for _ in 0..concurrency().max(1) {
@@ -113,18 +114,12 @@ impl Service {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn host(&self, stream: Option<Stream>) -> Host<'_> {
+    fn host<'s>(&'s self, stream: Option<&'s Stream>) -> Host<'s> {
         Host {
             stats: &self.stats,
             stream,
+            at: None,
         }
-    }
-
-    /// With the counts of the worker that runs.
-    fn counting<R>(&self, act: impl FnOnce(&mut Recorder) -> R) -> Option<R> {
-        let worker = worker() % self.recorders.len().max(1);
-        let recorder = self.recorders.get(worker)?;
-        Some(act(&mut lock(recorder)))
     }
 }
 
@@ -150,52 +145,77 @@ fn describe(Failed(call): Failed) -> String {
 #[derive(Debug)]
 pub(crate) struct Filter<'s> {
     pub(crate) service: &'s Service,
-    exchange: Option<Exchange>,
+    /// The counts of the worker that it is on.
+    recorder: Option<&'s Mutex<Recorder>>,
+    /// When it came, in monotonic nanoseconds.
+    came: u64,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing was asked of it yet, and nothing counted.
+    New,
+    Open(Exchange),
+    Over,
 }
 
 impl<'s> Filter<'s> {
     pub(crate) fn new(service: &'s Service) -> Self {
-        let host = service.host(None);
-        let exchange = service.counting(|recorder| Exchange::start(recorder, &host));
-        Self { service, exchange }
+        let worker = worker() % service.recorders.len().max(1);
+        Self {
+            service,
+            recorder: service.recorders.get(worker),
+            came: now(),
+            state: State::New,
+        }
     }
 
-    pub(crate) fn request_headers(&mut self, stream: Stream) {
+    pub(crate) fn request_headers(&mut self, stream: &Stream) {
         self.with(Some(stream), |exchange, recorder, host| {
             exchange.on_request_headers(recorder, host);
         });
     }
 
-    pub(crate) fn response_headers(&mut self, stream: Stream) {
+    pub(crate) fn response_headers(&mut self, stream: &Stream) {
         self.with(Some(stream), |exchange, recorder, host| {
             exchange.on_response_headers(recorder, host);
         });
     }
 
     /// Everything is over; headers and attributes can still be read.
-    pub(crate) fn complete(&mut self, stream: Stream) {
+    pub(crate) fn complete(&mut self, stream: &Stream) {
         self.with(Some(stream), |exchange, recorder, host| {
             exchange.on_log(recorder, host);
             exchange.on_end(recorder, host);
         });
+        self.state = State::Over;
     }
 
     /// The filter goes away, also where it was never complete.
     pub(crate) fn end(&mut self) {
         self.with(None, |exchange, recorder, host| {
-            exchange.on_end(recorder, host)
+            exchange.on_end(recorder, host);
         });
+        self.state = State::Over;
     }
 
     fn with(
         &mut self,
-        stream: Option<Stream>,
+        stream: Option<&Stream>,
         act: impl FnOnce(&mut Exchange, &mut Recorder, &Host<'_>),
     ) {
-        if let Some(exchange) = &mut self.exchange {
-            let host = self.service.host(stream);
-            self.service
-                .counting(|recorder| act(exchange, recorder, &host));
+        let (Some(recorder), false) = (self.recorder, matches!(self.state, State::Over)) else {
+            return;
+        };
+        let host = self.service.host(stream);
+        let recorder = &mut *lock(recorder);
+        if matches!(self.state, State::New) {
+            let at = Some(self.came);
+            self.state = State::Open(Exchange::start(recorder, &Host { at, ..host }));
+        }
+        if let State::Open(exchange) = &mut self.state {
+            act(exchange, recorder, &host);
         }
     }
 }

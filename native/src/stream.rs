@@ -6,7 +6,7 @@ use std::time::Instant;
 use gatemeter_core::catalog::StatKind;
 use gatemeter_core::host::{self, Failed, Headers, HostCall, MetricId, Property};
 
-use crate::abi::{self, Map};
+use crate::abi::{self, Map, Refused};
 use crate::stats::Stats;
 
 /// What a hook may ask of Envoy.
@@ -14,7 +14,9 @@ use crate::stats::Stats;
 pub(crate) struct Host<'s> {
     pub(crate) stats: &'s Stats,
     /// `None` where the hook is of no exchange.
-    pub(crate) stream: Option<abi::Stream>,
+    pub(crate) stream: Option<&'s abi::Stream>,
+    /// `None` for the clock.
+    pub(crate) at: Option<u64>,
 }
 
 impl host::Stats for Host<'_> {
@@ -43,28 +45,28 @@ impl host::Stats for Host<'_> {
     }
 }
 
-impl host::Stream for Host<'_> {
+impl<'s> host::Stream for Host<'s> {
+    type Map = abi::Headers<'s>;
+
     fn now(&self) -> Result<u64, Failed> {
-        Ok(now())
+        Ok(self.at.unwrap_or_else(now))
     }
 
-    fn headers(&self, which: Headers) -> Result<Vec<u8>, Failed> {
+    fn headers(&self, which: Headers) -> Result<abi::Headers<'s>, Failed> {
         let map = match which {
             Headers::Request => Map::Request,
             Headers::Response => Map::Response,
             Headers::ResponseTrailers => Map::ResponseTrailers,
         };
-        Ok(self
-            .stream
-            .map_or_else(Vec::new, |stream| stream.headers(map)))
+        let headers = self.stream.map(|stream| stream.headers(map));
+        Ok(headers.unwrap_or(abi::Headers::NONE))
     }
 
     fn remove_response_header(&self, name: &str) -> Result<(), Failed> {
-        let removed = self.stream.map(|stream| stream.remove(Map::Response, name));
-        removed
-            .unwrap_or_default()
-            .then_some(())
-            .ok_or(Failed(HostCall::RemoveHeader))
+        let removed = self
+            .stream
+            .map_or(Err(Refused), |stream| stream.remove(Map::Response, name));
+        removed.map_err(|Refused| Failed(HostCall::RemoveHeader))
     }
 
     fn property(&self, property: Property) -> Result<Option<Vec<u8>>, Failed> {

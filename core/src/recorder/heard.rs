@@ -13,7 +13,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::Recorder;
 use super::caches::{Outcome, Outcomes};
 use super::watch::Read;
-use crate::header_map::{HeaderMap, Lengths};
+use crate::header_map::{Lengths, Pairs};
 use crate::host::{Property, Stats, Stream};
 use crate::signals::{
     CacheResult, Malformed, Room, cache_status, cache_words, dictionary, server_timing,
@@ -125,14 +125,13 @@ impl Recorder {
     }
 
     /// All headers of the response have been heard.
-    pub(crate) fn heard_all(&mut self, host: &impl Stats, map: &[u8], heard: &mut Heard) {
+    pub(crate) fn heard_all(&mut self, host: &impl Stats, map: &impl Pairs, heard: &mut Heard) {
         if !heard.words || heard.cache_status {
             return;
         }
-        let map = HeaderMap::new(map);
         for name in WORDS {
             let mut found = false;
-            for (_, value) in map.clone().filter(|(other, _)| *other == name.as_bytes()) {
+            for (_, value) in map.pairs().filter(|(other, _)| *other == name.as_bytes()) {
                 found = true;
                 if self.cache_words(host, name, value, heard).is_err() {
                     self.malformed(name);
@@ -164,9 +163,9 @@ impl Recorder {
     }
 
     /// The trailers of a response that announced them.
-    pub(crate) fn hear_trailers(&mut self, map: HeaderMap<'_>) {
+    pub(crate) fn hear_trailers(&mut self, map: &impl Pairs) {
         let mut room = Room::default();
-        for (_, value) in map.filter(|(name, _)| *name == b"server-timing") {
+        for (_, value) in map.pairs().filter(|(name, _)| *name == b"server-timing") {
             if self.timings(value, &mut room).is_err() {
                 return self.malformed("server-timing");
             }

@@ -83,12 +83,12 @@ mod tests {
     fn every_number_that_was_inserted_has_its_place_and_no_other_has_one() {
         let mut index = Index::default();
         assert_eq!(index.get(0), None);
-        for number in 0..5_000_u64 {
+        for (number, place) in (0..5_000_u64).zip(0..) {
             assert_eq!(index.get(number << 32 | 200), None);
-            index.insert(number << 32 | 200, number as usize);
+            index.insert(number << 32 | 200, place);
         }
-        for number in 0..5_000_u64 {
-            assert_eq!(index.get(number << 32 | 200), Some(number as usize));
+        for (number, place) in (0..5_000_u64).zip(0..) {
+            assert_eq!(index.get(number << 32 | 200), Some(place));
             assert_eq!(index.get(number << 32 | 404), None);
         }
         assert!(index.entries.len() >= 2 * index.used);

@@ -67,6 +67,8 @@ impl Stats for Host {
 }
 
 impl Stream for Host {
+    type Map = Vec<u8>;
+
     fn now(&self) -> Result<u64, Failed> {
         Ok(self.process.borrow().monotonic())
     }
