@@ -29,8 +29,21 @@ pub fn filter() -> Result<PathBuf> {
     )
 }
 
+/// The filter as a native dynamic module of Envoy.
+///
+/// # Errors
+///
+/// It is missing or stale.
+pub fn native() -> Result<PathBuf> {
+    built(native_path(), &["core/src", "native/src"])
+}
+
+pub(crate) fn native_path() -> PathBuf {
+    released("libgatemeter_native.so")
+}
+
 // Cargo leaves a program as old as it is where a new Cargo.toml or Cargo.lock
-// does not touch it, so these files say nothing about these two. The module
+// does not touch it, so these files say nothing about these three. The module
 // above is copied anew by every build.
 
 /// The bridge's program.

@@ -24,6 +24,8 @@ use crate::until::until;
 pub enum Form {
     /// As HTTP filter.
     HttpFilter,
+    /// As HTTP filter, built as a native dynamic module.
+    NativeModule,
     /// As access logger.
     AccessLogger,
 }
@@ -214,7 +216,7 @@ impl Setup {
     ///
     /// Envoy or the filter is missing, or Envoy refuses the configuration.
     pub async fn start(self, room: &mut Room) -> Result<Envoy> {
-        let filter = artefact::filter()?;
+        let filter = self.filter()?;
         let text = serde_json::to_string_pretty(&self.bootstrap(&filter))?;
         let config = room.write("envoy.json", &text)?;
         if let Some(file) = &self.watched {
@@ -235,9 +237,18 @@ impl Setup {
     ///
     /// Envoy or the filter is missing.
     pub fn validate(&self, room: &Room) -> Result<Output> {
-        let filter = artefact::filter()?;
+        let filter = self.filter()?;
         let text = serde_json::to_string_pretty(&self.bootstrap(&filter))?;
         validate(&room.write("validate.json", &text)?)
+    }
+
+    /// The proxy-wasm module; the native one must be there where it is used.
+    fn filter(&self) -> Result<PathBuf> {
+        let mut services = self.services.iter();
+        if services.any(|service| service.form == Form::NativeModule) {
+            artefact::native()?;
+        }
+        artefact::filter()
     }
 
     fn bootstrap(&self, filter: &Path) -> Value {

@@ -44,6 +44,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// is pushed before another one goes on.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
+/// What marks a line that the module logged: Envoy's words for one of
+/// proxy-wasm, our own for a native one.
+const LOGGED: [&str; 2] = ["wasm log", "gatemeter: "];
+
 fn broken(error: anyhow::Error) -> RunError {
     RunError::Broken(format!("{error:#}"))
 }
@@ -378,7 +382,9 @@ impl Proxy for EnvoyProxy<'_> {
     fn log(&self) -> Vec<String> {
         let log = self.stage.log();
         let here = log.get(self.logged..).unwrap_or_default();
-        let lines = here.lines().filter(|line| line.contains("wasm log"));
+        let lines = here
+            .lines()
+            .filter(|line| LOGGED.iter().any(|by| line.contains(by)));
         lines.map(str::to_owned).collect()
     }
 }

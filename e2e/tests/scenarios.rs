@@ -4,15 +4,29 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use gatemeter_e2e::envoy::Form;
 use gatemeter_e2e::scenario::Stage;
 use gatemeter_scenarios::native::NativeProxy;
 use gatemeter_scenarios::run::run;
-use gatemeter_scenarios::scenario::Way;
+use gatemeter_scenarios::scenario::{self, Way};
 use gatemeter_scenarios::{Format, cases};
 
 #[test]
 fn every_case_is_as_expected_with_the_page_that_it_has_without_envoy() -> Result<()> {
-    let cases = cases()?;
+    all_run(Form::HttpFilter)
+}
+
+#[test]
+fn every_case_of_the_filter_is_the_same_with_the_native_module() -> Result<()> {
+    all_run(Form::NativeModule)
+}
+
+fn all_run(filter: Form) -> Result<()> {
+    let mut cases = cases()?;
+    if filter == Form::NativeModule {
+        // It has that one form.
+        cases.retain(|_, scenario| scenario.form == scenario::Form::Filter);
+    }
     let mut here = Vec::new();
     for (name, scenario) in &cases {
         match &scenario.only {
@@ -23,7 +37,7 @@ fn every_case_is_as_expected_with_the_page_that_it_has_without_envoy() -> Result
         }
     }
     let start = Instant::now();
-    let mut stage = Stage::set(here.iter().copied())?;
+    let mut stage = Stage::set(filter, here.iter().copied())?;
     println!("{} ms to start", start.elapsed().as_millis());
     let mut wrong = Vec::new();
     for (name, scenario) in here {

@@ -1,9 +1,9 @@
 //! Every function of Envoy that is called, declared here and called nowhere else.
 //!
 //! Names, order of parameters and numbers are those of the public header of
-//! Envoy's dynamic modules (`source/extensions/dynamic_modules/abi/abi.h`, ABI
-//! v0.1.0, as Envoy 1.40 has it). Envoy itself exports the functions; the
-//! dynamic linker binds them when the module is loaded.
+//! Envoy's dynamic modules (`source/extensions/dynamic_modules/abi/abi.h`). Envoy
+//! itself exports the functions; the dynamic linker binds them when the module
+//! is loaded.
 //!
 //! Envoy's memory is borrowed for the hook that runs; what outlives it is copied.
 
@@ -15,9 +15,10 @@ use gatemeter_core::catalog::StatKind;
 use gatemeter_core::header_map::{Pairs, Walk};
 use gatemeter_core::host::Property;
 
-/// Version of the ABI that these declarations are of. Envoy warns where its
-/// own is another, and loads the module all the same.
-pub(crate) const VERSION: &CStr = c"v0.1.0";
+/// Version of the ABI that these declarations are of, that of Envoy 1.40. Envoy
+/// warns where its own is another, and loads the module all the same; it promises
+/// that the next minor version still fits.
+pub(crate) const VERSION: &CStr = c"v0.2.0";
 
 /// Text or bytes that somebody else owns.
 #[repr(C)]

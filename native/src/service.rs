@@ -18,12 +18,15 @@ use gatemeter_core::plugin_config::PluginConfig;
 use gatemeter_core::recorder::Recorder;
 use gatemeter_core::stat_name;
 
-use crate::abi::{Config, Scheduler, Stream, concurrency};
+use crate::abi::{Config, Refused, Scheduler, Stream, concurrency};
 use crate::stats::{Stats, lock};
 use crate::stream::{Host, now};
 
 /// What the label `reason` says of a panic that was caught.
 const PANIC: &str = "panic";
+
+/// Where Envoy does not let the module define its stats.
+const NO_STATS: &str = "Envoy defines no stats for it";
 
 /// A configuration in service.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Service {
         let plugin = PluginConfig::parse(json).map_err(|errors| errors.to_string())?;
         let interval = Duration::from_millis(plugin.flush_interval_ms.into());
         let name = plugin.service.clone();
-        let stats = Stats::new(config, &name).map_err(|_| "Envoy defines no stats".to_owned())?;
+        let stats = Stats::new(config, &name).map_err(|Refused| NO_STATS.to_owned())?;
         // Time and addresses differ from start to start; clients see neither.
         let seed = now() ^ json.as_ptr().addr() as u64;
         let host = Host {
@@ -60,7 +63,7 @@ impl Service {
             recorder.configure(&host).map_err(describe)?;
             recorders.push(Mutex::new(recorder));
         }
-        stats.close();
+        stats.close().map_err(|Refused| NO_STATS.to_owned())?;
         let mut service = Box::new(Self {
             name,
             stats,
@@ -149,6 +152,8 @@ pub(crate) struct Filter<'s> {
     recorder: Option<&'s Mutex<Recorder>>,
     /// When it came, in monotonic nanoseconds.
     came: u64,
+    /// Whether its request reached this filter.
+    asked: bool,
     state: State,
 }
 
@@ -167,17 +172,24 @@ impl<'s> Filter<'s> {
             service,
             recorder: service.recorders.get(worker),
             came: now(),
+            asked: false,
             state: State::New,
         }
     }
 
     pub(crate) fn request_headers(&mut self, stream: &Stream) {
+        self.asked = true;
         self.with(Some(stream), |exchange, recorder, host| {
             exchange.on_request_headers(recorder, host);
         });
     }
 
+    /// A filter before this one may have answered: what there is to say of such
+    /// an exchange is read at its end, as the proxy-wasm module has it.
     pub(crate) fn response_headers(&mut self, stream: &Stream) {
+        if !self.asked {
+            return;
+        }
         self.with(Some(stream), |exchange, recorder, host| {
             exchange.on_response_headers(recorder, host);
         });

@@ -1,11 +1,15 @@
 //! Stats by name, and what the workers of a service know together.
 //!
 //! Envoy lets a dynamic module define stats only while it takes a
-//! configuration; later only the values of their labels may be new. So the name
-//! of the catalogue's codec is cut: `http_requests_total` is defined with the
-//! label `service=api`, and the rest of the name is that label's value. Envoy
-//! joins the parts with dots, and on `/stats` the name is the codec's, as the
-//! bridge reads it. A name with no rest is defined as it is.
+//! configuration; later only the values of their labels may be new. So a name of
+//! the catalogue's codec that is new then is cut: `http_requests_total` was
+//! defined with the label `service=api`, and the rest of the name is that label's
+//! value. Envoy joins the parts with dots, and on `/stats` the name is the
+//! codec's, as the bridge reads it.
+//!
+//! To Envoy a name that was cut and the same one as a whole are two stats. So
+//! what a name became first it stays until the process ends, in the
+//! configurations to come, too.
 //!
 //! Nothing is written to Envoy's stats while a worker's counts are locked: what
 //! is pushed is added up here first, over all workers, and then written.
@@ -31,7 +35,15 @@ pub(crate) struct Common {
 #[derive(Debug, Default)]
 struct Names {
     ids: HashMap<Arc<str>, u32>,
-    list: Vec<(StatKind, Arc<str>)>,
+    list: Vec<Name>,
+}
+
+#[derive(Clone, Debug)]
+struct Name {
+    kind: StatKind,
+    text: Arc<str>,
+    /// Whether it is defined as it is, or cut.
+    whole: bool,
 }
 
 /// By service.
@@ -76,27 +88,29 @@ impl Common {
         }
     }
 
-    fn name(&self, id: u32) -> Option<(StatKind, Arc<str>)> {
+    fn name(&self, id: u32) -> Option<Name> {
         lock(&self.names).list.get(id as usize).cloned()
     }
 
-    fn all(&self) -> Vec<u32> {
-        (0..)
-            .zip(&lock(&self.names).list)
-            .map(|(id, _)| id)
-            .collect()
+    fn all(&self) -> Vec<(u32, Name)> {
+        (0..).zip(lock(&self.names).list.iter().cloned()).collect()
     }
 
-    fn id(&self, kind: StatKind, name: &str) -> u32 {
+    /// The id of a name, and whether it is defined as a whole; `whole` is for
+    /// one that is new.
+    fn id(&self, kind: StatKind, name: &str, whole: bool) -> (u32, bool) {
         let mut names = lock(&self.names);
-        if let Some(id) = names.ids.get(name) {
-            return *id;
+        let Names { ids, list } = &mut *names;
+        if let Some(id) = ids.get(name)
+            && let Some(known) = list.get(*id as usize)
+        {
+            return (*id, known.whole);
         }
-        let id = u32::try_from(names.list.len()).unwrap_or(u32::MAX);
-        let name: Arc<str> = name.into();
-        names.ids.insert(Arc::clone(&name), id);
-        names.list.push((kind, name));
-        id
+        let id = u32::try_from(list.len()).unwrap_or(u32::MAX);
+        let text: Arc<str> = name.into();
+        ids.insert(Arc::clone(&text), id);
+        list.push(Name { kind, text, whole });
+        (id, whole)
     }
 }
 
@@ -113,57 +127,82 @@ struct Change {
 pub(crate) struct Stats {
     config: Config,
     pub(crate) common: Arc<Common>,
-    /// `.service=api`, as a name has it behind its first part.
+    /// `service=api`, as a name has it behind its first part.
     service: String,
     defined: Mutex<Definitions>,
     pending: Mutex<HashMap<u32, Change>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Definitions {
-    /// By the first part of a name, or by the whole where it has no label but
-    /// the service.
+    /// By the name, or by the first part of those that are cut.
     ids: HashMap<(StatKind, String), Defined>,
     /// No more can be defined.
     closed: bool,
 }
 
+impl Definitions {
+    fn find(&self, kind: StatKind, name: &str) -> Option<Defined> {
+        self.ids.get(&(kind, name.to_owned())).copied()
+    }
+
+    fn define(
+        &mut self,
+        config: Config,
+        kind: StatKind,
+        name: &str,
+        label: Option<&str>,
+    ) -> Result<Defined, Refused> {
+        if let Some(defined) = self.find(kind, name) {
+            return Ok(defined);
+        }
+        if self.closed {
+            return Err(Refused);
+        }
+        let defined = config.define(kind, name, label)?;
+        self.ids.insert((kind, name.to_owned()), defined);
+        Ok(defined)
+    }
+}
+
 impl Stats {
-    /// Defines what the catalogue has.
+    /// Defines what names of the catalogue may be cut to.
     ///
     /// # Errors
     /// Envoy refuses a definition.
     pub(crate) fn new(config: Config, service: &str) -> Result<Self, Refused> {
-        let stats = Self {
-            config,
-            common: Common::of(service),
-            service: format!("{SERVICE}={service}"),
-            defined: Mutex::new(Definitions {
-                ids: HashMap::new(),
-                closed: false,
-            }),
-            pending: Mutex::default(),
-        };
-        let mut defined = lock(&stats.defined);
+        let service_label = format!("{SERVICE}={service}");
+        let mut defined = Definitions::default();
         for stat in CATALOG.iter().flat_map(|metric| metric.stats) {
             if stat.labels.len() > 1 {
-                let id = config.define(stat.kind, stat.name, Some(&stats.service))?;
-                defined.ids.insert((stat.kind, stat.name.to_owned()), id);
+                defined.define(config, stat.kind, stat.name, Some(&service_label))?;
             }
         }
-        drop(defined);
-        Ok(stats)
+        Ok(Self {
+            config,
+            common: Common::of(service),
+            service: service_label,
+            defined: Mutex::new(defined),
+            pending: Mutex::default(),
+        })
     }
 
     /// The end of the hook in which stats can be defined. Stats that an older
     /// configuration of the service wrote are written here, too, by nothing, so
     /// that they outlive it.
-    pub(crate) fn close(&self) {
-        lock(&self.defined).closed = true;
-        let mut pending = lock(&self.pending);
-        for id in self.common.all() {
-            pending.entry(id).or_default();
+    ///
+    /// # Errors
+    /// Envoy refuses a definition.
+    pub(crate) fn close(&self) -> Result<(), Refused> {
+        for (id, name) in self.common.all() {
+            if name.whole {
+                let mut defined = lock(&self.defined);
+                defined.define(self.config, name.kind, &name.text, None)?;
+            }
+            lock(&self.pending).entry(id).or_default();
         }
+        lock(&self.defined).closed = true;
+        Ok(())
     }
 
     /// A handle for a stat, which appears.
@@ -171,34 +210,28 @@ impl Stats {
     /// # Errors
     /// It cannot be defined any more.
     pub(crate) fn define(&self, kind: StatKind, name: &str) -> Result<MetricId, Failed> {
-        let (first, rest) = self.cut(name).ok_or(Failed(HostCall::DefineMetric))?;
+        let refused = Failed(HostCall::DefineMetric);
         let mut defined = lock(&self.defined);
-        let key = (kind, rest.map_or(name, |_| first).to_owned());
-        if !defined.ids.contains_key(&key) {
-            if defined.closed {
-                return Err(Failed(HostCall::DefineMetric));
-            }
-            let label = rest.map(|_| self.service.as_str());
-            let id = self
-                .config
-                .define(kind, &key.1, label)
-                .map_err(|Refused| Failed(HostCall::DefineMetric))?;
-            defined.ids.insert(key, id);
-        }
+        let (id, whole) = self.common.id(kind, name, !defined.closed);
+        let known = if whole {
+            defined.define(self.config, kind, name, None).is_ok()
+        } else {
+            let cut = self.cut(name);
+            cut.is_some_and(|(first, _)| defined.find(kind, first).is_some())
+        };
         drop(defined);
-        let id = self.common.id(kind, name);
+        if !known {
+            return Err(refused);
+        }
         lock(&self.pending).entry(id).or_default();
         Ok(MetricId(id))
     }
 
     /// The first part of a name, and what follows the service.
-    fn cut<'n>(&self, name: &'n str) -> Option<(&'n str, Option<&'n str>)> {
+    fn cut<'n>(&self, name: &'n str) -> Option<(&'n str, &'n str)> {
         let (first, rest) = name.split_once('.')?;
         let rest = rest.strip_prefix(self.service.as_str())?;
-        match rest.strip_prefix('.') {
-            Some(rest) => Some((first, Some(rest))),
-            None => rest.is_empty().then_some((first, None)),
-        }
+        Some((first, rest.strip_prefix('.')?))
     }
 
     pub(crate) fn add(&self, MetricId(id): MetricId, by: i64) {
@@ -212,7 +245,7 @@ impl Stats {
         let is_histogram = self
             .common
             .name(id)
-            .is_some_and(|(kind, _)| kind == StatKind::Histogram);
+            .is_some_and(|name| name.kind == StatKind::Histogram);
         let mut pending = lock(&self.pending);
         let change = pending.entry(id).or_default();
         if is_histogram {
@@ -253,17 +286,17 @@ impl Stats {
     }
 
     fn write_one(&self, id: u32, change: &mut Change) -> Result<(), Refused> {
-        let (kind, name) = self.common.name(id).ok_or(Refused)?;
-        let (first, label) = self.cut(&name).ok_or(Refused)?;
-        let key = (kind, label.map_or(&*name, |_| first).to_owned());
-        let Some(defined) = lock(&self.defined).ids.get(&key).copied() else {
+        let Name { kind, text, whole } = self.common.name(id).ok_or(Refused)?;
+        let (name, label) = if whole {
+            (&*text, None)
+        } else {
+            let (first, rest) = self.cut(&text).ok_or(Refused)?;
+            (first, Some(rest))
+        };
+        let Some(defined) = lock(&self.defined).find(kind, name) else {
             // Of an older configuration, which named a metric that this one
             // does not.
-            return if change.is_nothing() {
-                Ok(())
-            } else {
-                Err(Refused)
-            };
+            return change.is_nothing().then_some(()).ok_or(Refused);
         };
         let config = self.config;
         match kind {

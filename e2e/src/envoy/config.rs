@@ -14,6 +14,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Form, Service};
+use crate::artefact;
 
 pub(super) fn listener(service: &Service, filter: &Path) -> Value {
     let connection_manager = connection_manager(service, filter);
@@ -38,6 +39,13 @@ fn connection_manager(service: &Service, filter: &Path) -> Value {
                     "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
                     "config": plugin(service, filter),
                 },
+            }));
+            access_log.push(unparsed_logger(&service.name));
+        }
+        Form::NativeModule => {
+            http_filters.push(json!({
+                "name": "gatemeter",
+                "typed_config": native(service),
             }));
             access_log.push(unparsed_logger(&service.name));
         }
@@ -103,7 +111,34 @@ const SIGNALS: [&str; 7] = [
     "x-gatemeter-scrape",
 ];
 
+fn native(service: &Service) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+        "dynamic_module_config": {
+            "module": { "local": { "filename": artefact::native_path() } },
+            "do_not_close": true,
+            "metrics_namespace": "wasmcustom",
+        },
+        "filter_name": "gatemeter",
+        "filter_config": configuration(service),
+    })
+}
+
 fn plugin(service: &Service, filter: &Path) -> Value {
+    json!({
+        "name": format!("gatemeter-{}", service.name),
+        "root_id": "",
+        "vm_config": {
+            "vm_id": service.vm_id,
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": { "local": { "filename": filter } },
+        },
+        "configuration": configuration(service),
+        "failure_policy": "FAIL_RELOAD",
+    })
+}
+
+fn configuration(service: &Service) -> Value {
     let (kind, value) = if service.as_struct {
         ("Struct", service.plugin.clone())
     } else {
@@ -114,18 +149,8 @@ fn plugin(service: &Service, filter: &Path) -> Value {
         ("StringValue", Value::from(text))
     };
     json!({
-        "name": format!("gatemeter-{}", service.name),
-        "root_id": "",
-        "vm_config": {
-            "vm_id": service.vm_id,
-            "runtime": "envoy.wasm.runtime.v8",
-            "code": { "local": { "filename": filter } },
-        },
-        "configuration": {
-            "@type": format!("type.googleapis.com/google.protobuf.{kind}"),
-            "value": value,
-        },
-        "failure_policy": "FAIL_RELOAD",
+        "@type": format!("type.googleapis.com/google.protobuf.{kind}"),
+        "value": value,
     })
 }
 

@@ -45,8 +45,8 @@ pub(super) fn plugin(config: &Config, service: &str) -> Value {
     }
 }
 
-/// The listener of a scenario.
-pub(super) fn service(scenario: &Scenario, name: &str) -> Result<Service> {
+/// The listener of a scenario; `filter` is the form of the filter, where it is one.
+pub(super) fn service(scenario: &Scenario, name: &str, filter: envoy::Form) -> Result<Service> {
     let always = json!({ "numerator": 100, "denominator": "HUNDRED" });
     let mut listener = Service::new(name)?
         .vm_id("scenarios")
@@ -60,9 +60,10 @@ pub(super) fn service(scenario: &Scenario, name: &str) -> Result<Service> {
             },
         }))
         .filter_after(json!({ "name": FAULT_AFTER, "typed_config": { "@type": FAULT } }));
-    if scenario.form == Form::AccessLogger {
-        listener = listener.form(envoy::Form::AccessLogger);
-    }
+    listener = listener.form(match scenario.form {
+        Form::AccessLogger => envoy::Form::AccessLogger,
+        Form::Filter => filter,
+    });
     for (index, exchange) in scenario.exchanges.iter().enumerate() {
         let id = ExchangeId(index);
         if let Some(mut route) = route(scenario, id, exchange)? {

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use super::{EnvoyProxy, broken, listener, service};
 use crate::bridge::Bridge;
-use crate::envoy::{Envoy, Setup};
+use crate::envoy::{Envoy, Form, Setup};
 use crate::port::Port;
 use crate::room::Room;
 
@@ -25,18 +25,23 @@ pub struct Stage {
     pub(super) service: service::Service,
     pub(super) envoy: Envoy,
     pub(super) bridge: Bridge,
+    filter: Form,
     /// Nobody listens there.
     _refusing: Port,
 }
 
 impl Stage {
     /// Starts everything, with a listener for each scenario whose configuration
-    /// is to be taken.
+    /// is to be taken. `filter` is how the filter is loaded, where a scenario is
+    /// of that form.
     ///
     /// # Errors
     ///
     /// Something does not start.
-    pub fn set<'s>(scenarios: impl IntoIterator<Item = (&'s str, &'s Scenario)>) -> Result<Self> {
+    pub fn set<'s>(
+        filter: Form,
+        scenarios: impl IntoIterator<Item = (&'s str, &'s Scenario)>,
+    ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -66,7 +71,7 @@ impl Stage {
             .cluster_with(listener::FULL, service.http1(), full);
         for (name, scenario) in scenarios {
             if scenario.expect.refused.is_none() {
-                setup = setup.service(listener::service(scenario, name)?);
+                setup = setup.service(listener::service(scenario, name, filter)?);
             }
         }
         let (envoy, bridge) = runtime.block_on(async {
@@ -80,6 +85,7 @@ impl Stage {
             service,
             envoy,
             bridge,
+            filter,
             _refusing: refusing,
         })
     }
@@ -127,7 +133,7 @@ impl Stage {
     fn validate(&self, name: &str, scenario: &Scenario) -> Result<(), RunError> {
         let setup = || {
             Setup::new()?
-                .service(listener::service(scenario, name)?)
+                .service(listener::service(scenario, name, self.filter)?)
                 .validate(&self.room)
         };
         let output = setup().map_err(broken)?;
@@ -149,7 +155,11 @@ impl Stage {
 const REFUSED: &str = "configuration refused";
 
 /// What Envoy then logs besides.
-const NOT_LOADED: [&str; 2] = ["Failed to configure base Wasm plugin", "failed to load"];
+const NOT_LOADED: [&str; 3] = [
+    "Failed to configure base Wasm plugin",
+    "failed to load",
+    "Failed to initialize dynamic module",
+];
 
 /// The lines in which the filter refuses its configuration.
 pub(super) fn refusals(log: &str) -> String {
