@@ -10,6 +10,7 @@ MDBOOK_VERSION := 0.5.4
 WASM_TARGET := wasm32-wasip1
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 MODULE := $(TARGET_DIR)/$(WASM_TARGET)/wasm/gatemeter_filter.wasm
+NATIVE_MODULE := $(TARGET_DIR)/release/libgatemeter_native.so
 WASM_CRATES := -p gatemeter-core -p gatemeter-filter -p gatemeter-auth-module
 # The filters that the benchmarks compare with.
 BENCH_MODULES := -p gatemeter-floor-module -p gatemeter-naive-module -p gatemeter-empty-module
@@ -37,8 +38,14 @@ wasm: ## Build the filter: dist/gatemeter_filter.wasm
 	@mkdir -p dist && cp $(MODULE) dist/gatemeter_filter.wasm.partial
 	@mv dist/gatemeter_filter.wasm.partial dist/gatemeter_filter.wasm
 
+.PHONY: native
+native: ## Build the filter as a native dynamic module of Envoy: dist/libgatemeter_native.so
+	cargo build --release --locked -p gatemeter-native
+	@mkdir -p dist && cp $(NATIVE_MODULE) dist/libgatemeter_native.so.partial
+	@mv dist/libgatemeter_native.so.partial dist/libgatemeter_native.so
+
 .PHONY: build
-build: wasm ## Build the filter, target/release/gatemeter-bridge and target/release/gatemeter-demo
+build: wasm native ## Build the filter, target/release/gatemeter-bridge and target/release/gatemeter-demo
 	cargo build --release --locked -p gatemeter-bridge -p gatemeter-demo
 
 .PHONY: test
@@ -53,7 +60,7 @@ test-core: ## Run the tests of the pure logic; needs no tools and no module
 bench: bench-request bench-scrape bench-instructions ## Measure what a request and what a scrape cost; prints tables
 
 .PHONY: bench-request
-bench-request: wasm bench-modules ## Measure what a request costs Envoy, beside the alternatives
+bench-request: wasm native bench-modules ## Measure what a request costs Envoy, beside the alternatives
 	@scripts/tools.sh envoy wrk
 	cargo build --release --locked -p gatemeter-bench-load -p gatemeter-bench-middleware
 	@bench/request.py

@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 MODULE = Path(os.environ.get("MODULE", ROOT / "dist" / "gatemeter_filter.wasm"))
+NATIVE_MODULE = ROOT / "dist" / "libgatemeter_native.so"
 TYPE = "type.googleapis.com/envoy.extensions."
 
 
@@ -46,6 +47,26 @@ def module(kind, plugin, wasm=MODULE):
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": str(wasm)}},
                 },
+            },
+        },
+    }
+
+
+def native_module(plugin):
+    """The native dynamic module as filter."""
+    return {
+        "name": NATIVE_MODULE.stem,
+        "typed_config": {
+            "@type": TYPE + "filters.http.dynamic_modules.v3.DynamicModuleFilter",
+            "dynamic_module_config": {
+                "module": {"local": {"filename": str(NATIVE_MODULE)}},
+                "do_not_close": True,
+                "metrics_namespace": "wasmcustom",
+            },
+            "filter_name": "gatemeter",
+            "filter_config": {
+                "@type": "type.googleapis.com/google.protobuf.StringValue",
+                "value": json.dumps(plugin),
             },
         },
     }

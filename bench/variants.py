@@ -6,7 +6,7 @@ All variants count by method, path and status, but for bare Envoy and the floors
 import sys
 from dataclasses import dataclass
 
-from envoys import MODULE, ROOT, TARGET, TYPE, cluster, module, start
+from envoys import MODULE, NATIVE_MODULE, ROOT, TARGET, TYPE, cluster, module, native_module, start
 from load import LOAD_CORE, SERVER_CORE
 
 FILTER = "filters.http.wasm.v3.Wasm"
@@ -66,8 +66,9 @@ def lua_filter():
 
 def variants():
     """By the names that the command lines know; ends the program where a module is missing."""
-    if not MODULE.exists():
-        sys.exit(f"{MODULE} is missing; run: make wasm")
+    for needed, command in ((MODULE, "make wasm"), (NATIVE_MODULE, "make native")):
+        if not needed.exists():
+            sys.exit(f"{needed} is missing; run: {command}")
     naive, floor = compared("naive"), compared("floor")
     return {
         "bare": Variant("bare Envoy"),
@@ -83,6 +84,7 @@ def variants():
         ),
         "logger": Variant("Gatemeter, access logger", loggers=(module(LOGGER, PLUGIN),)),
         "filter": Variant("Gatemeter, filter", (module(FILTER, PLUGIN),)),
+        "native-module": Variant("Gatemeter, native module", (native_module(PLUGIN),)),
     }
 
 

@@ -35,16 +35,19 @@ pub fn filter() -> Result<PathBuf> {
 ///
 /// It is missing or stale.
 pub fn native() -> Result<PathBuf> {
-    built(native_path(), &["core/src", "native/src"])
+    built(
+        native_path(),
+        &["core/src", "native/src", "Cargo.toml", "Cargo.lock"],
+    )
 }
 
 pub(crate) fn native_path() -> PathBuf {
-    released("libgatemeter_native.so")
+    workspace().join("dist/libgatemeter_native.so")
 }
 
 // Cargo leaves a program as old as it is where a new Cargo.toml or Cargo.lock
-// does not touch it, so these files say nothing about these three. The module
-// above is copied anew by every build.
+// does not touch it, so these files say nothing about these two. The modules
+// above are copied anew by every build.
 
 /// The bridge's program.
 ///

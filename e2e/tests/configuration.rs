@@ -52,7 +52,12 @@ fn with_every_key() -> Result<Service> {
 fn envoy_accepts_the_files_that_ship() -> Result<()> {
     // They name it.
     artefact::filter()?;
-    for file in ["envoy/envoy.yaml", "envoy/access-logger.yaml"] {
+    artefact::native()?;
+    for file in [
+        "envoy/envoy.yaml",
+        "envoy/access-logger.yaml",
+        "envoy/native-module.yaml",
+    ] {
         let output = envoy::validate(&artefact::workspace().join(file))?;
         ensure!(
             output.status.success(),
@@ -125,8 +130,8 @@ fn envoy_refuses_a_wrong_value_with_one_line_that_names_key_value_and_what_is_ac
 }
 
 #[test]
-fn all_errors_come_in_one_line_also_for_the_access_logger() -> Result<()> {
-    for form in [Form::HttpFilter, Form::AccessLogger] {
+fn all_errors_come_in_one_line_in_every_form() -> Result<()> {
+    for form in [Form::HttpFilter, Form::AccessLogger, Form::NativeModule] {
         let room = Room::open()?;
         let service = Service::new("api")?
             .form(form)

@@ -13,7 +13,16 @@ use http::{Request, Version};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counts_every_request_once_with_its_labels() -> Result<()> {
-    let scene = Scene::set(Form::HttpFilter).await?;
+    every_request_once(Form::HttpFilter).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_native_module_counts_every_request_once_with_its_labels() -> Result<()> {
+    every_request_once(Form::NativeModule).await
+}
+
+async fn every_request_once(form: Form) -> Result<()> {
+    let scene = Scene::set(form).await?;
     scene.send_all_kinds().await?;
 
     // Why there was no answer of the upstream, and no whole one.

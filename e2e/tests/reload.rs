@@ -1,4 +1,4 @@
-//! A configuration that changes under load loses no count, in either form.
+//! A configuration that changes under load loses no count, in any form.
 
 use anyhow::{Result, ensure};
 use gatemeter_e2e::bridge::Bridge;
@@ -10,7 +10,11 @@ use gatemeter_e2e::upstream::Upstream;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-const SERVICES: [(&str, Form); 2] = [("api", Form::HttpFilter), ("playback", Form::AccessLogger)];
+const SERVICES: [(&str, Form); 3] = [
+    ("api", Form::HttpFilter),
+    ("playback", Form::AccessLogger),
+    ("discovery", Form::NativeModule),
+];
 const UPDATES: u32 = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
