@@ -40,6 +40,8 @@ DELAYS = [5 * bin for bin in range(12)]
 SETS = [("GET", 200), ("POST", 200), ("GET", 404)]
 # 13 stats for each set and 2 for each method.
 STATS_PER_ROUTE = 13 * len(SETS) + 2
+# As many as a configuration of the filter may have.
+MOST_ROUTES = 10_000
 CONNECTIONS = 200
 SCRAPERS = 100
 # Seconds between two scrapes of Prometheus.
@@ -149,7 +151,7 @@ def fill(port, routes):
 def filled_envoy(folder, stats):
     """An Envoy with so many stats: its process and the port of its admin interface."""
     # On a busy machine some delays fall into one bin, so more routes may be needed.
-    routes = 3 * stats // STATS_PER_ROUTE
+    routes = min(3 * stats // STATS_PER_ROUTE, MOST_ROUTES)
     plugin = {
         "service": "api",
         "routes": [f"/api/route-{route}/:id" for route in range(routes)],
