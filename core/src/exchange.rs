@@ -16,7 +16,7 @@
 //! Nothing is paused, and nothing is changed but the signal headers that the
 //! configuration lists under `strip`.
 
-use crate::header_map::{Pairs, Walk as _};
+use crate::header_map::{Lengths, Pairs, Walk as _};
 use crate::host::{Headers, Property, Stream};
 use crate::labels::{Method, ResponseFlags, Status};
 use crate::recorder::{Asked, Counted, Facts, Heard, PathId, Recorder, RequestPath};
@@ -65,6 +65,7 @@ impl Request {
 
     /// `None` where the map has neither method nor path. Of a repeated header
     /// the first counts, as Envoy has it. `began` is when it came.
+    #[inline]
     fn read(
         recorder: &mut Recorder,
         host: &impl Stream,
@@ -72,13 +73,45 @@ impl Request {
         path_from: PathFrom,
         began: Option<u64>,
     ) -> Option<Self> {
-        let (mut method, mut path, mut original) = (None, None, None);
-        let mut asked = recorder.asks().then(Asked::default);
-        let mut headers = map.first(MAX_HEADERS);
-        let mut lengths = recorder.asked_lengths();
-        if path_from == PathFrom::OriginalPath {
-            lengths = lengths.with(ORIGINAL_PATH);
+        if recorder.asks() {
+            return Self::read_all(recorder, host, map, path_from, began);
         }
+        let mut headers = map.first(MAX_HEADERS);
+        let lengths = path_from.lengths(recorder);
+        let (mut method, mut path, mut original) = (None, None, None);
+        while let Some((name, value)) = headers.next_of(lengths) {
+            if same(name, b":method") {
+                method = method.or(Some(value));
+            } else if same(name, b":path") {
+                path = path.or(Some(value));
+            } else if path_from == PathFrom::OriginalPath && same(name, ORIGINAL_PATH.as_bytes()) {
+                original = original.or(Some(value));
+            }
+            // Envoy puts the pseudo-headers first: most headers need no look.
+            let found = match path_from {
+                PathFrom::Path => path,
+                PathFrom::OriginalPath => original,
+            };
+            if found.is_some() && method.is_some() {
+                break;
+            }
+        }
+        Self::of(recorder, method, original.or(path), 0)
+    }
+
+    /// The same where more than method and path is read.
+    #[inline(never)]
+    fn read_all(
+        recorder: &mut Recorder,
+        host: &impl Stream,
+        map: &impl Pairs,
+        path_from: PathFrom,
+        began: Option<u64>,
+    ) -> Option<Self> {
+        let mut headers = map.first(MAX_HEADERS);
+        let lengths = path_from.lengths(recorder);
+        let (mut method, mut path, mut original) = (None, None, None);
+        let mut asked = Asked::default();
         while let Some((name, value)) = headers.next_of(lengths) {
             if same(name, b":method") {
                 method = method.or(Some(value));
@@ -86,32 +119,32 @@ impl Request {
                 path = path.or(Some(value));
             } else if same(name, ORIGINAL_PATH.as_bytes()) {
                 original = original.or(Some(value));
-            } else if let Some(asked) = &mut asked {
-                recorder.ask(name, value, asked);
             } else {
-                continue;
-            }
-            // Envoy puts the pseudo-headers first: most headers need no look.
-            let found = match path_from {
-                PathFrom::Path => path,
-                PathFrom::OriginalPath => original,
-            };
-            if found.is_some() && method.is_some() && asked.is_none() {
-                break;
+                recorder.ask(name, value, &mut asked);
             }
         }
         let path = match path_from {
             PathFrom::Path => path,
             PathFrom::OriginalPath => original.or(path),
         };
+        if method.is_some() || path.is_some() {
+            recorder.asked_all(host, path, began, &mut asked);
+        }
+        Self::of(recorder, method, path, asked.facts)
+    }
+
+    #[inline]
+    fn of(
+        recorder: &mut Recorder,
+        method: Option<&[u8]>,
+        path: Option<&[u8]>,
+        facts: u64,
+    ) -> Option<Self> {
         if method.is_none() && path.is_none() {
             return None;
         }
-        if let Some(asked) = &mut asked {
-            recorder.asked_all(host, path, began, asked);
-        }
         Some(Self {
-            facts: asked.map_or(0, |asked| asked.facts),
+            facts,
             method: method.map_or(Method::OTHER, Method::new),
             path: path.map_or(RequestPath::Known(PathId::UNMATCHED), |path| {
                 recorder.look_up(path)
@@ -127,6 +160,17 @@ enum PathFrom {
     Path,
     /// `x-envoy-original-path`, and `:path` where there is none.
     OriginalPath,
+}
+
+impl PathFrom {
+    /// The lengths of the names that are read of a request.
+    #[inline]
+    fn lengths(self, recorder: &Recorder) -> Lengths {
+        match self {
+            Self::Path => recorder.asked_lengths(),
+            Self::OriginalPath => recorder.asked_lengths().with(ORIGINAL_PATH),
+        }
+    }
 }
 
 /// What the headers of a response say.

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::{all_that_is_read, envoy, usual};
 
 /// Most fuel.
-const MOST: u64 = 140_000;
+const MOST: u64 = 100_000;
 
 /// The same where the configuration asked for two slow rules.
-const MOST_SLOW: u64 = 1_350_000;
+const MOST_SLOW: u64 = 1_010_000;
 
 const PATH: usize = 64 * 1024;
 
