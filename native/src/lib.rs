@@ -19,7 +19,7 @@
 //! - No panic leaves a hook: it is caught, counted and logged.
 //! - A pointer of Envoy is used only in the hook that was given it; the one of
 //!   a configuration until its destroy hook has returned.
-//! - A lock is never held while Envoy's stats are written.
+//! - No worker's counts are locked while Envoy's stats are written.
 
 // The ABI is made of exported and imported C functions; `abi` and `hooks` say
 // where else `unsafe` is needed and why.

@@ -32,7 +32,7 @@ const NO_STATS: &str = "Envoy defines no stats for it";
 #[derive(Debug)]
 pub(crate) struct Service {
     name: String,
-    stats: Stats,
+    stats: Arc<Stats>,
     /// By worker.
     recorders: Vec<Mutex<Recorder>>,
     panics: AtomicUsize,
@@ -50,6 +50,7 @@ impl Service {
         let interval = Duration::from_millis(plugin.flush_interval_ms.into());
         let name = plugin.service.clone();
         let stats = Stats::new(config, &name).map_err(|Refused| NO_STATS.to_owned())?;
+        let stats = Arc::new(stats);
         // Time and addresses differ from start to start; clients see neither.
         let seed = now() ^ json.as_ptr().addr() as u64;
         let host = Host {
@@ -93,6 +94,7 @@ impl Service {
             lock(recorder).close(&host);
         }
         self.write();
+        self.stats.end();
     }
 
     fn write(&self) {

@@ -11,11 +11,16 @@
 //! what a name became first it stays until the process ends, in the
 //! configurations to come, too.
 //!
+//! A stat lives as long as a configuration that wrote it. So the newest one of a
+//! service writes for all, and begins with writing all that there was by nothing;
+//! what it does not know is written by the newest that does.
+//!
 //! Nothing is written to Envoy's stats while a worker's counts are locked: what
 //! is pushed is added up here first, over all workers, and then written.
 
 use std::collections::HashMap;
 use std::mem;
+use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gatemeter_core::catalog::{CATALOG, SERVICE, StatKind};
@@ -29,6 +34,10 @@ use crate::abi::{Config, Defined, Refused};
 pub(crate) struct Common {
     names: Mutex<Names>,
     data: Mutex<HashMap<String, (Vec<u8>, u32)>>,
+    pending: Mutex<HashMap<u32, Change>>,
+    /// The oldest first. A configuration is used by others only while this is
+    /// locked, and not in it any more when it goes.
+    living: Mutex<Vec<Arc<Stats>>>,
 }
 
 /// Stats that were ever written. A place in the list is a metric's id.
@@ -130,7 +139,13 @@ pub(crate) struct Stats {
     /// `service=api`, as a name has it behind its first part.
     service: String,
     defined: Mutex<Definitions>,
-    pending: Mutex<HashMap<u32, Change>>,
+}
+
+/// A stat of a configuration.
+struct Found {
+    kind: StatKind,
+    defined: Defined,
+    label: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -183,26 +198,49 @@ impl Stats {
             common: Common::of(service),
             service: service_label,
             defined: Mutex::new(defined),
-            pending: Mutex::default(),
         })
     }
 
-    /// The end of the hook in which stats can be defined. Stats that an older
-    /// configuration of the service wrote are written here, too, by nothing, so
-    /// that they outlive it.
+    /// The end of the hook in which stats can be defined: from now on this one
+    /// writes.
     ///
     /// # Errors
     /// Envoy refuses a definition.
-    pub(crate) fn close(&self) -> Result<(), Refused> {
-        for (id, name) in self.common.all() {
+    pub(crate) fn close(self: &Arc<Self>) -> Result<(), Refused> {
+        let mut defined = lock(&self.defined);
+        for (_, name) in self.common.all() {
             if name.whole {
-                let mut defined = lock(&self.defined);
                 defined.define(self.config, name.kind, &name.text, None)?;
             }
-            lock(&self.pending).entry(id).or_default();
         }
-        lock(&self.defined).closed = true;
+        defined.closed = true;
+        drop(defined);
+        let mut living = lock(&self.common.living);
+        self.hold();
+        living.push(Arc::clone(self));
         Ok(())
+    }
+
+    /// The configuration goes: another one writes from now on, or none.
+    pub(crate) fn end(self: &Arc<Self>) {
+        // Nobody is left to be told what is refused.
+        let _ = self.write();
+        let mut living = lock(&self.common.living);
+        living.retain(|stats| !Arc::ptr_eq(stats, self));
+        if let Some(newest) = living.last() {
+            newest.hold();
+        }
+    }
+
+    /// Writes all stats of the service by nothing, so that they live as long as
+    /// this configuration.
+    fn hold(&self) {
+        for (id, _) in self.common.all() {
+            if let Some(defined) = self.find(id) {
+                // A gauge is left as it is: it goes up by nothing.
+                let _ = self.change(&defined, &mut Change::default());
+            }
+        }
     }
 
     /// A handle for a stat, which appears.
@@ -223,7 +261,7 @@ impl Stats {
         if !known {
             return Err(refused);
         }
-        lock(&self.pending).entry(id).or_default();
+        lock(&self.common.pending).entry(id).or_default();
         Ok(MetricId(id))
     }
 
@@ -235,7 +273,7 @@ impl Stats {
     }
 
     pub(crate) fn add(&self, MetricId(id): MetricId, by: i64) {
-        let mut pending = lock(&self.pending);
+        let mut pending = lock(&self.common.pending);
         let change = pending.entry(id).or_default();
         change.by = change.by.saturating_add(by);
     }
@@ -246,7 +284,7 @@ impl Stats {
             .common
             .name(id)
             .is_some_and(|name| name.kind == StatKind::Histogram);
-        let mut pending = lock(&self.pending);
+        let mut pending = lock(&self.common.pending);
         let change = pending.entry(id).or_default();
         if is_histogram {
             change.samples.push(value);
@@ -255,19 +293,29 @@ impl Stats {
         }
     }
 
-    /// Writes to Envoy's stats; what is refused stays for the next time.
+    /// Writes to Envoy's stats, if this is the configuration that does; what is
+    /// refused stays for the next time.
     ///
     /// # Errors
     /// The calls that were refused.
     pub(crate) fn write(&self) -> Result<(), Vec<Failed>> {
-        let changes = mem::take(&mut *lock(&self.pending));
+        let living = lock(&self.common.living);
+        if !living.last().is_some_and(|newest| ptr::eq(&**newest, self)) {
+            return Ok(());
+        }
+        let changes = mem::take(&mut *lock(&self.common.pending));
         let mut failed = Vec::new();
         for (id, mut change) in changes {
             let call = match change.to {
                 Some(_) => HostCall::RecordMetric,
                 None => HostCall::IncrementMetric,
             };
-            if self.write_one(id, &mut change).is_err() {
+            let mut newest_first = living.iter().rev();
+            let written = newest_first
+                .find_map(|stats| Some((stats, stats.find(id)?)))
+                .ok_or(Refused)
+                .and_then(|(stats, defined)| stats.change(&defined, &mut change));
+            if written.is_err() {
                 failed.push(Failed(call));
                 self.keep(id, change);
             }
@@ -279,25 +327,31 @@ impl Stats {
     }
 
     fn keep(&self, id: u32, refused: Change) {
-        let mut pending = lock(&self.pending);
+        let mut pending = lock(&self.common.pending);
         let change = pending.entry(id).or_default();
         change.by = change.by.saturating_add(refused.by);
         change.to = change.to.or(refused.to);
     }
 
-    fn write_one(&self, id: u32, change: &mut Change) -> Result<(), Refused> {
-        let Name { kind, text, whole } = self.common.name(id).ok_or(Refused)?;
-        let (name, label) = if whole {
-            (&*text, None)
-        } else {
-            let (first, rest) = self.cut(&text).ok_or(Refused)?;
-            (first, Some(rest))
+    /// A stat as this configuration has it.
+    fn find(&self, id: u32) -> Option<Found> {
+        let name = self.common.name(id)?;
+        let (first, label) = match name.whole {
+            true => (&*name.text, None),
+            false => self
+                .cut(&name.text)
+                .map(|(first, rest)| (first, Some(rest)))?,
         };
-        let Some(defined) = lock(&self.defined).find(kind, name) else {
-            // Of an older configuration, which named a metric that this one
-            // does not.
-            return change.is_nothing().then_some(()).ok_or(Refused);
-        };
+        let defined = lock(&self.defined).find(name.kind, first)?;
+        Some(Found {
+            kind: name.kind,
+            defined,
+            label: label.map(str::to_owned),
+        })
+    }
+
+    fn change(&self, found: &Found, change: &mut Change) -> Result<(), Refused> {
+        let (kind, defined, label) = (found.kind, found.defined, found.label.as_deref());
         let config = self.config;
         match kind {
             StatKind::Counter => config.add(defined, label, change.by.unsigned_abs()),
@@ -313,11 +367,5 @@ impl Stats {
                 Ok(())
             }
         }
-    }
-}
-
-impl Change {
-    fn is_nothing(&self) -> bool {
-        self.by == 0 && self.to.is_none() && self.samples.is_empty()
     }
 }
