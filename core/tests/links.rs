@@ -179,7 +179,7 @@ fn the_table_of_contents_has_every_page_once() {
 #[test]
 fn what_leads_nowhere_is_found() {
     let documents = BTreeMap::from([(
-        PathBuf::from("docs/a.md"),
+        PathBuf::from("docs/bridge.md"),
         Document::read("# Of `a_b`: one\n"),
     )]);
     let fault = |link| fault(Path::new("docs/bridge.md"), link, &documents);
