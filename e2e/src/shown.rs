@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use gatemeter_core::catalog::CATALOG;
 use serde_json::Value;
 use serde_yaml_ng::Value as Yaml;
 
@@ -189,8 +190,8 @@ pub fn rule_tests() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The PromQL of the documents: what stands in blocks that are marked as such,
-/// with empty lines between expressions.
+/// The PromQL of the documents: blocks that are marked as such, with empty lines
+/// between expressions, and of other code what reads as an expression.
 ///
 /// # Errors
 ///
@@ -204,15 +205,45 @@ pub fn documented() -> Result<Vec<Expression>> {
     let mut expressions = Vec::new();
     for path in paths {
         let document = std::fs::read_to_string(&path)?;
-        for block in document.split("```promql\n").skip(1) {
-            let (block, _) = block.split_once("```").context("a block without an end")?;
-            expressions.extend(block.split("\n\n").map(|text| Expression {
-                place: path.display().to_string(),
-                text: text.trim().to_owned(),
-            }));
+        let expression = |text: &str| Expression {
+            place: path.display().to_string(),
+            text: text.split_whitespace().collect::<Vec<_>>().join(" "),
+        };
+        // Every second piece is a block.
+        for (at, piece) in document.split("```").enumerate() {
+            if let Some(block) = piece.strip_prefix("promql\n") {
+                expressions.extend(block.split("\n\n").map(expression));
+            } else if at % 2 == 0 {
+                let code = piece.split('`').skip(1).step_by(2);
+                let lines = piece.lines().filter(|line| line.starts_with("    "));
+                let code = code.chain(lines).map(expression);
+                expressions.extend(code.filter(|found| is_promql(&found.text)));
+            }
         }
     }
     Ok(expressions)
+}
+
+/// Whether code in a document is an expression: it says more than the name of a
+/// metric, and is no command, no rule and no line of a page.
+fn is_promql(text: &str) -> bool {
+    const CALLS: [&str; 7] = [
+        "absent(",
+        "count(",
+        "histogram_quantile(",
+        "increase(",
+        "rate(",
+        "sum(",
+        " by (",
+    ];
+    let is_known = |word: &str| CATALOG.iter().any(|metric| word.starts_with(metric.name));
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let asks = CALLS.iter().any(|call| text.contains(call))
+        || [" > ", " == ", " / "]
+            .iter()
+            .any(|sign| text.contains(sign));
+    let other = ["curl ", "...", "query", "expr:", " | "];
+    asks && words.any(is_known) && !other.iter().any(|sign| text.contains(sign))
 }
 
 /// The files with this ending in a folder and below it, sorted.

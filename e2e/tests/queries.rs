@@ -12,18 +12,29 @@ use gatemeter_e2e::artefact::workspace;
 use gatemeter_e2e::client::{Call, Client, get};
 use gatemeter_e2e::page::Page;
 use gatemeter_e2e::prometheus::Prometheus;
-use gatemeter_e2e::promql::names;
+use gatemeter_e2e::promql::{Selector, names};
 use gatemeter_e2e::room::Room;
 use gatemeter_e2e::shipped::Shipped;
 use gatemeter_e2e::shown::{Dashboard, Expression, Rule, documented};
 use gatemeter_e2e::until::until;
 
-/// Metrics that alerts ask for and that a setup in good health has none of, each
-/// with the reason.
-const ABSENT: [(&str, &str); 1] = [(
-    "gatemeter_source_up",
-    "no service of the setup has a page of its own",
-)];
+/// Metrics that rules or documents ask for and that a setup in good health has none
+/// of, each with the reason.
+const ABSENT: [(&str, &str); 7] = [
+    ("gatemeter_source_up", "no service has a page of its own"),
+    (
+        "gatemeter_source_errors_total",
+        "no service has a page of its own",
+    ),
+    (
+        "gatemeter_dropped_series_total",
+        "no service has a page of its own",
+    ),
+    ("gatemeter_filter_errors_total", "no host call fails"),
+    ("gatemeter_signal_errors_total", "every header can be read"),
+    ("http_local_replies_total", "Envoy has no part in an error"),
+    ("http_responses_incomplete_total", "no response is cut"),
+];
 
 /// Alerts that the demo's traffic is made to raise: in each round a request is
 /// answered with 500 and the logins run into their limit.
@@ -294,6 +305,10 @@ async fn of_dashboards(prometheus: &Prometheus) -> Result<Vec<Expression>> {
     Ok(expressions)
 }
 
+fn is_absent(metric: &str) -> bool {
+    ABSENT.iter().any(|(absent, _)| *absent == metric)
+}
+
 /// What the rules and the documents ask. What picks may have no result where all
 /// is well: of that, each series must be there.
 fn of_rules_and_documents(rules: &[Rule]) -> Result<Vec<Expression>> {
@@ -310,7 +325,8 @@ fn of_rules_and_documents(rules: &[Rule]) -> Result<Vec<Expression>> {
     let asked = rules.iter().map(|rule| rule.expression.clone());
     for expression in asked.chain(documented()?).chain(migrated) {
         let names = names(&expression.text)?;
-        if !names.picks {
+        let is_absent = |selector: &Selector| is_absent(&selector.metric);
+        if !names.picks && !names.selectors.iter().any(is_absent) {
             // A run of seconds has no past.
             let text = expression.text.replace(" offset 10m", "");
             expressions.push(Expression { text, ..expression });
@@ -318,8 +334,7 @@ fn of_rules_and_documents(rules: &[Rule]) -> Result<Vec<Expression>> {
         }
         for selector in names.selectors {
             let metric = selector.metric.as_str();
-            let absent = ABSENT.iter().any(|(absent, _)| *absent == metric);
-            if !absent && !rules_with_a_past.contains(metric) && metric != "ALERTS" {
+            if !is_absent(&selector) && !rules_with_a_past.contains(metric) && metric != "ALERTS" {
                 expressions.push(Expression {
                     place: expression.place.clone(),
                     text: selector.text,
@@ -395,6 +410,11 @@ async fn every_expression_returns_data_on_the_demos_traffic() -> Result<()> {
     })
     .await?;
 
+    // Prometheus can read those too of which no data is asked.
+    for expression in documented()? {
+        let found = prometheus.query(&expression.text).await;
+        found.with_context(|| format!("{expression:?}"))?;
+    }
     for rule in prometheus.rules().await? {
         ensure!(rule["health"] == "ok", "{rule}");
     }
