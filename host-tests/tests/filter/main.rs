@@ -22,6 +22,8 @@ mod duration;
 mod form;
 // A module that makes our host calls and nothing of them.
 mod floor;
+// What a request costs beside label sets, routes and headers; the module's size.
+mod growth;
 // How exchanges end, and how often they count then.
 mod endings;
 // What the module exports and imports.
