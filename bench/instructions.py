@@ -40,7 +40,7 @@ def main():
         work, unit = line.split("\t")
         (least, units), (most, _) = counted(work, few), counted(work, many)
         each = (most - least) / (many - few) / units
-        print(f"| {work} | {each:,.0f} a {unit} | {units:,} |")
+        print(f"| {work} | {each:,.0f} per {unit} | {units:,} |")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 //! not depend on the number of rounds, so the difference between two numbers of
 //! rounds is the work alone.
 
+mod exchange;
 mod scrape;
 
 use std::process::ExitCode;
@@ -21,7 +22,22 @@ struct Work {
 }
 
 /// In the order of the table.
-const WORKS: [Work; 4] = [
+const WORKS: [Work; 7] = [
+    Work {
+        name: "core: an exchange of the filter",
+        unit: "exchange",
+        run: exchange::of_filter,
+    },
+    Work {
+        name: "core: the same with three signals",
+        unit: "exchange",
+        run: exchange::with_signals,
+    },
+    Work {
+        name: "core: an entry of the access logger",
+        unit: "exchange",
+        run: exchange::of_logger,
+    },
     Work {
         name: "bridge: decode, an answer with names not seen before",
         unit: "stat",
