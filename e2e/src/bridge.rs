@@ -1,6 +1,7 @@
 //! The real bridge.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -25,10 +26,27 @@ impl Bridge {
     ///
     /// It is missing or stale, or it does not answer.
     pub async fn start(room: &mut Room, admin: SocketAddr, address: SocketAddr) -> Result<Self> {
+        Self::configured(room, admin, address, None).await
+    }
+
+    /// The same with a configuration file, of which the addresses are not read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`], or it refuses the file.
+    pub async fn configured(
+        room: &mut Room,
+        admin: SocketAddr,
+        address: SocketAddr,
+        config: Option<&Path>,
+    ) -> Result<Self> {
         let mut command = Command::new(artefact::bridge()?);
         command
             .arg(format!("--envoy.admin=http://{admin}"))
             .arg(format!("--web.listen-address={address}"));
+        if let Some(config) = config {
+            command.arg(format!("--config.file={}", config.display()));
+        }
         room.start("bridge", &mut command)?;
         until("the bridge is healthy", async || {
             room.process("bridge")?.check_running()?;

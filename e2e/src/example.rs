@@ -24,6 +24,8 @@ const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/t
 pub struct Example {
     /// Envoy's configuration, for a test to change before the start.
     pub config: Value,
+    /// The bridge's configuration, none where it is null.
+    pub bridge_config: Value,
     listener: Port,
     admin: Port,
     bridge: Port,
@@ -77,6 +79,7 @@ impl Example {
         });
         Ok(Self {
             config,
+            bridge_config: Value::Null,
             listener,
             admin,
             bridge: Port::reserve()?,
@@ -173,7 +176,12 @@ impl Example {
     /// One does not become ready.
     pub async fn start_reading(&self, room: &mut Room, admin: SocketAddr) -> Result<Bridge> {
         envoy::run(room, &self.write(room)?, self.admin()).await?;
-        Bridge::start(room, admin, self.bridge.address()).await
+        let config = match &self.bridge_config {
+            Value::Null => None,
+            // What is JSON is YAML.
+            config => Some(room.write("bridge.yml", &config.to_string())?),
+        };
+        Bridge::configured(room, admin, self.bridge(), config.as_deref()).await
     }
 
     /// Envoy's admin interface.

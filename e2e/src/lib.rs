@@ -23,12 +23,13 @@
 //! - [`scene`] is a service with all the traffic that a client can make on it.
 //! - [`shipped`] is the setup that ships, on free ports; [`example`] is an Envoy as
 //!   `docs/getting-started.md` makes it of one that somebody has.
-//! - [`shown`] is what dashboards, rules and documents ask Prometheus, [`promql`] which
-//!   metrics they name, and [`known`] which they may name; [`document`] reads what the
+//! - [`shown`] is what dashboards, rules and documents ask Prometheus, [`asked`] where it
+//!   must have an answer, [`promql`] which metrics they name, and [`known`] which they may; [`document`] reads what the
 //!   documents tell people to write.
 //! - [`page`] reads a metrics page with a parser that we did not write.
 
 pub mod artefact;
+pub mod asked;
 pub mod bridge;
 pub mod browser;
 pub mod client;

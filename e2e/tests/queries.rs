@@ -2,39 +2,20 @@
 //! real traffic: every expression returns data, and the guide's ratios, means and
 //! percentiles are what the client knows.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use gatemeter_core::buckets::GUIDE_BOUNDS;
 use gatemeter_e2e::artefact::workspace;
+use gatemeter_e2e::asked::{Asked, all_return_data, migrated};
 use gatemeter_e2e::client::{Call, Client, get};
 use gatemeter_e2e::page::Page;
 use gatemeter_e2e::prometheus::Prometheus;
-use gatemeter_e2e::promql::{Selector, names};
 use gatemeter_e2e::room::Room;
 use gatemeter_e2e::shipped::Shipped;
 use gatemeter_e2e::shown::{Dashboard, Expression, Rule, documented};
 use gatemeter_e2e::until::until;
-
-/// Metrics that rules or documents ask for and that a setup in good health has none
-/// of, each with the reason.
-const ABSENT: [(&str, &str); 7] = [
-    ("gatemeter_source_up", "no service has a page of its own"),
-    (
-        "gatemeter_source_errors_total",
-        "no service has a page of its own",
-    ),
-    (
-        "gatemeter_dropped_series_total",
-        "no service has a page of its own",
-    ),
-    ("gatemeter_filter_errors_total", "no host call fails"),
-    ("gatemeter_signal_errors_total", "every header can be read"),
-    ("http_local_replies_total", "Envoy has no part in an error"),
-    ("http_responses_incomplete_total", "no response is cut"),
-];
 
 /// Alerts that the demo's traffic is made to raise: in each round a request is
 /// answered with 500 and the logins run into their limit.
@@ -46,22 +27,6 @@ const RAISED: [&str; 3] = [
 
 /// How much longer than the client Envoy may find a request to take.
 const LATE: f64 = 1.1;
-
-/// The queries in the table of `docs/migration.md`, in its order.
-fn migrated() -> Result<Vec<String>> {
-    let document = std::fs::read_to_string(workspace().join("docs/migration.md"))?;
-    let (_, section) = document
-        .split_once("## Grafana queries")
-        .context("docs/migration.md has no section on queries")?;
-    let section = section.split("\n## ").next().unwrap_or(section);
-    let queries: Vec<String> = section
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"))
-        .map(|(query, _)| query.to_owned())
-        .collect();
-    ensure!(queries.len() == 6, "the guide has six queries: {queries:?}");
-    Ok(queries)
-}
 
 /// What a client did and saw.
 #[derive(Debug, Default)]
@@ -270,11 +235,6 @@ fn the_document_has_the_largest_error_of_every_bucket() -> Result<()> {
     Ok(())
 }
 
-/// Whether there is a number in it: nothing divided by nothing is none.
-fn has_number(series: &[(serde_json::Value, f64)]) -> bool {
-    series.iter().any(|(_, value)| !value.is_nan())
-}
-
 /// What each dashboard asks, for every service that it can be asked of.
 async fn of_dashboards(prometheus: &Prometheus) -> Result<Vec<Expression>> {
     let mut expressions = Vec::new();
@@ -299,46 +259,6 @@ async fn of_dashboards(prometheus: &Prometheus) -> Result<Vec<Expression>> {
                     let place = format!("{}, {service}", filled.place);
                     expressions.push(Expression { place, ..filled });
                 }
-            }
-        }
-    }
-    Ok(expressions)
-}
-
-fn is_absent(metric: &str) -> bool {
-    ABSENT.iter().any(|(absent, _)| *absent == metric)
-}
-
-/// What the rules and the documents ask. What picks may have no result where all
-/// is well: of that, each series must be there.
-fn of_rules_and_documents(rules: &[Rule]) -> Result<Vec<Expression>> {
-    let mut expressions = Vec::new();
-    let migrated = migrated()?.into_iter().map(|text| Expression {
-        place: "docs/migration.md".to_owned(),
-        text,
-    });
-    let rules_with_a_past: BTreeSet<_> = rules
-        .iter()
-        .filter(|rule| rule.expression.text.contains(" offset "))
-        .map(|rule| rule.name.as_str())
-        .collect();
-    let asked = rules.iter().map(|rule| rule.expression.clone());
-    for expression in asked.chain(documented()?).chain(migrated) {
-        let names = names(&expression.text)?;
-        let is_absent = |selector: &Selector| is_absent(&selector.metric);
-        if !names.picks && !names.selectors.iter().any(is_absent) {
-            // A run of seconds has no past.
-            let text = expression.text.replace(" offset 10m", "");
-            expressions.push(Expression { text, ..expression });
-            continue;
-        }
-        for selector in names.selectors {
-            let metric = selector.metric.as_str();
-            if !is_absent(&selector) && !rules_with_a_past.contains(metric) && metric != "ALERTS" {
-                expressions.push(Expression {
-                    place: expression.place.clone(),
-                    text: selector.text,
-                });
             }
         }
     }
@@ -375,7 +295,7 @@ async fn every_expression_returns_data_on_the_demos_traffic() -> Result<()> {
     })
     .await?;
     let mut waiting = of_dashboards(&prometheus).await?;
-    waiting.extend(of_rules_and_documents(&rules)?);
+    waiting.extend(Asked::of(&rules)?.where_all_is_well);
     for rule in rules.iter().filter(|rule| !rule.is_alert) {
         if !rule.expression.text.contains(" offset ") {
             waiting.push(Expression {
@@ -386,29 +306,7 @@ async fn every_expression_returns_data_on_the_demos_traffic() -> Result<()> {
     }
     let asked = waiting.len();
     ensure!(asked > 200, "{asked} expressions");
-    until("every expression returns data", async || {
-        let mut without = Vec::new();
-        for expression in std::mem::take(&mut waiting) {
-            let found = prometheus.query(&expression.text).await;
-            let found = found.with_context(|| format!("{expression:?}"))?;
-            if !has_number(&found) {
-                without.push(expression);
-            }
-        }
-        waiting = without;
-        let list: Vec<_> = waiting
-            .iter()
-            .map(|one| format!("{}: {}", one.place, one.text))
-            .collect();
-        ensure!(
-            list.is_empty(),
-            "{} of {asked}:\n{}",
-            list.len(),
-            list.join("\n")
-        );
-        Ok(())
-    })
-    .await?;
+    all_return_data(&prometheus, waiting).await?;
 
     // Prometheus can read those too of which no data is asked.
     for expression in documented()? {
