@@ -34,7 +34,7 @@ TREE = TARGET / "mutants" / "tree"
 BUILD = TARGET / "mutants" / "build"
 WASM = "wasm32-wasip1"
 # Of the bridge's what the arithmetic is; its other tests have sockets and time.
-BRIDGE_TESTS = ("decode", "exposition", "families")
+BRIDGE_TESTS = ("decode", "exposition", "families", "live")
 # Of the tests of the filter those that show in seconds what ordinary traffic
 # does; the exhaustive ones take minutes, and cost depends on how it is built.
 HOST_TESTS = (
