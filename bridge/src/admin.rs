@@ -1,13 +1,14 @@
-//! Client of Envoy's admin interface: one GET, over TCP or a Unix socket.
+//! Client of Envoy's admin interface, and of services' own pages: one GET, over
+//! TCP or a Unix socket.
 //!
 //! Decides what counts as a whole answer, and refuses everything else: another
 //! status than 200, a compressed or non-text body, one that ends early
 //! (RFC 9112 §8), whose end only the connection marks (Envoy always sends a
 //! length or chunks, so that a cut answer shows), is too large, or comes after
 //! the deadline. It sends its own Accept header, never a caller's: since 1.38
-//! Envoy answers in protobuf if that is offered. Each read has its own connection, so a restarted Envoy is
-//! met at the next read without a stale connection in between. Redirects are
-//! not followed.
+//! Envoy answers in protobuf if that is offered. Each read has its own
+//! connection, so a restarted Envoy is met at the next read without a stale
+//! connection in between. Redirects are not followed.
 
 use std::{
     fmt, io,
@@ -87,36 +88,35 @@ impl fmt::Display for AdminAddress {
     }
 }
 
-/// Why a read of Envoy failed. No message repeats what Envoy sent.
+/// Why a read failed. No message repeats what was sent; whose page it was says
+/// the caller.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ReadError {
     /// An earlier read took the time that the caller had.
     #[error("waited for an earlier read until the deadline")]
     Busy,
     /// Nobody listens, or not in time.
-    #[error("cannot connect to Envoy's admin interface at {address}: {cause}")]
+    #[error("cannot connect to {address}: {cause}")]
     Connect {
         /// The address as configured.
         address: String,
         /// What the system says.
         cause: String,
     },
-    /// Not HTTP, or not the kind of answer that `/stats` gives.
-    #[error("not an answer of Envoy's /stats: {0}")]
+    /// Not HTTP, or not the kind of answer that was asked for.
+    #[error("not the answer that was asked for: {0}")]
     Protocol(String),
     /// The bridge is ending.
     #[error("the bridge is shutting down")]
     ShuttingDown,
     /// Another status than 200.
-    #[error("Envoy's admin interface answered with status {0}; expected 200")]
+    #[error("answered with status {0}; expected 200")]
     Status(u16),
     /// Connected, but not done at the deadline.
-    #[error("no whole answer from Envoy's admin interface until the deadline")]
+    #[error("no whole answer until the deadline")]
     Timeout,
     /// More bytes than the limit.
-    #[error(
-        "answer of more than {0} bytes; raise envoy.max_answer_bytes if Envoy has that many stats"
-    )]
+    #[error("answer of more than {0} bytes")]
     TooLarge(u64),
     /// The connection ended before the answer did.
     #[error("answer ended early")]

@@ -36,7 +36,7 @@ use crate::{
     own_metrics::{self, OwnMetrics, envoy::EnvoyMetrics, source::SourceMetrics},
     own_scrapes::OwnScrapes,
     rendered::{Kind, Name, Page, Rendered},
-    scrape::{self, Scraper},
+    scrape::{self, Scraper, Unreadable},
     sources::{
         self, Source,
         join::{Join, Joined},
@@ -83,7 +83,7 @@ pub enum NoPage {
     #[error("no service of this name; /metrics shows those that the filter serves")]
     UnknownService,
     /// Envoy cannot be read.
-    #[error("{0}")]
+    #[error("{}", Unreadable(.0))]
     Unreadable(#[from] ReadError),
 }
 
@@ -214,14 +214,14 @@ impl Pages {
     ///
     /// # Errors
     /// Why none can.
-    pub async fn ready(&self, deadline: Instant) -> Result<(), ReadError> {
+    pub async fn ready(&self, deadline: Instant) -> Result<(), NoPage> {
         let read = self.read(|envoy| !envoy.is_on_demand, |_| false, deadline);
         let read = read.await;
         let readings = read.envoys.into_iter().map(|(_, outcome)| outcome.reading);
         let readings = readings.map(|reading| reading.map(drop));
         // Where none can be read, the first one says why.
         let result = readings.reduce(|one, other| one.or_else(|first| other.map_err(|_| first)));
-        result.unwrap_or(Ok(()))
+        Ok(result.unwrap_or(Ok(()))?)
     }
 
     /// What a page of all Envoys needs.

@@ -8,6 +8,7 @@
 //! when they change.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -95,6 +96,21 @@ impl Scraper {
             took: outcome.took,
             facts,
             rendered: outcome.rendered,
+        }
+    }
+}
+
+/// Says that Envoy cannot be read, why, and what can be done about it.
+pub(crate) struct Unreadable<'a>(pub(crate) &'a ReadError);
+
+impl fmt::Display for Unreadable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot read Envoy: {}", self.0)?;
+        match self.0 {
+            ReadError::TooLarge(_) => {
+                f.write_str("; raise envoy.max_answer_bytes if Envoy has that many stats")
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -209,7 +225,8 @@ impl Read for Reader {
         let envoy = self.name.as_deref();
         if let Err(error) = result {
             if self.last.failure != failure {
-                warn!(envoy, reason = error.reason(), "cannot read Envoy: {error}");
+                let reason = error.reason();
+                warn!(envoy, reason, "{}", Unreadable(error));
             }
         } else if self.last.failure.is_some() {
             info!(envoy, "Envoy can be read again");

@@ -59,99 +59,43 @@ pub struct Outcome {
 /// Why a service's page says nothing.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum SourceError {
-    /// An earlier read took the time that the caller had.
-    #[error("waited for an earlier read until the deadline")]
-    Busy,
-    /// Nobody listens, or not in time.
-    #[error("cannot connect to {address}: {cause}")]
-    Connect {
-        /// The address as configured.
-        address: String,
-        /// What the system says.
-        cause: String,
-    },
-    /// What Prometheus could not read either.
+    /// What Prometheus could not read either, or more than a limit.
     #[error("the page cannot be read: {0}")]
-    Page(PageError),
-    /// Not HTTP, or not a page of metrics.
-    #[error("not a page of metrics: {0}")]
-    Protocol(String),
-    /// The bridge is ending.
-    #[error("the bridge is shutting down")]
-    ShuttingDown,
-    /// Another status than 200.
-    #[error("answered with status {0}; expected 200")]
-    Status(u16),
-    /// Not done at the deadline.
-    #[error("no whole page until the deadline")]
-    Timeout,
-    /// More than a limit.
-    #[error("{0}")]
-    TooLarge(String),
-    /// The end is missing.
-    #[error("the page ended early")]
-    Truncated,
+    Page(#[from] PageError),
+    /// There is no whole page.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
 impl SourceError {
-    /// Every value of the label `reason`.
-    pub const REASONS: [&'static str; 9] = [
-        "busy",
-        "connect",
-        "page",
-        "protocol",
-        "shutting_down",
-        "status",
-        "timeout",
-        "too_large",
-        "truncated",
-    ];
+    /// Every value of the label `reason`: those of a read, and `page`.
+    pub fn reasons() -> impl Iterator<Item = &'static str> {
+        let mut reasons = vec![PAGE];
+        reasons.extend(ReadError::REASONS);
+        reasons.sort_unstable();
+        reasons.into_iter()
+    }
 
     /// The value of the label `reason`.
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
-            Self::Busy => "busy",
-            Self::Connect { .. } => "connect",
-            Self::Page(_) => "page",
-            Self::Protocol(_) => "protocol",
-            Self::ShuttingDown => "shutting_down",
-            Self::Status(_) => "status",
-            Self::Timeout => "timeout",
-            Self::TooLarge(_) => "too_large",
-            Self::Truncated => "truncated",
+            Self::Page(PageError::Line { .. } | PageError::NotUtf8) => PAGE,
+            // Too much is too much, of bytes or of series; an end is missing
+            // whoever finds it so.
+            Self::Page(PageError::TooLarge(_)) => ReadError::TooLarge(0).reason(),
+            Self::Page(PageError::Truncated(_)) => ReadError::Truncated.reason(),
+            Self::Read(error) => error.reason(),
         }
     }
 }
 
-impl From<ReadError> for SourceError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Busy => Self::Busy,
-            ReadError::Connect { address, cause } => Self::Connect { address, cause },
-            ReadError::Protocol(problem) => Self::Protocol(problem),
-            ReadError::ShuttingDown => Self::ShuttingDown,
-            ReadError::Status(status) => Self::Status(status),
-            ReadError::Timeout => Self::Timeout,
-            ReadError::TooLarge(most) => Self::TooLarge(format!("more than {most} bytes")),
-            ReadError::Truncated => Self::Truncated,
-        }
-    }
-}
-
-impl From<PageError> for SourceError {
-    fn from(error: PageError) -> Self {
-        match error {
-            PageError::Line { .. } | PageError::NotUtf8 => Self::Page(error),
-            PageError::TooLarge(_) => Self::TooLarge(error.to_string()),
-            PageError::Truncated(_) => Self::Truncated,
-        }
-    }
-}
+/// The reason that a read alone cannot have.
+const PAGE: &str = "page";
 
 impl Failure for SourceError {
-    const BUSY: Self = Self::Busy;
-    const SHUTTING_DOWN: Self = Self::ShuttingDown;
-    const TIMEOUT: Self = Self::Timeout;
+    const BUSY: Self = Self::Read(ReadError::BUSY);
+    const SHUTTING_DOWN: Self = Self::Read(ReadError::SHUTTING_DOWN);
+    const TIMEOUT: Self = Self::Read(ReadError::TIMEOUT);
 }
 
 /// Most bytes of a page; a thousand times what a usual one has.
@@ -217,7 +161,7 @@ impl Read for Reader {
         let parsing = background::make(move || page::parse(&body, format, &owner));
         let page = parsing
             .await
-            .map_err(|_| SourceError::Protocol("it cannot be parsed".to_owned()))??;
+            .map_err(|_| ReadError::Protocol("it cannot be parsed".to_owned()))??;
         Ok(Arc::new(page))
     }
 
@@ -243,15 +187,15 @@ impl Read for Reader {
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
 
 /// Which format an answer is in, if it is one that can be read.
-fn content(answer: &Answer) -> Result<Format, SourceError> {
+fn content(answer: &Answer) -> Result<Format, ReadError> {
     let headers = answer.headers();
     if headers.contains_key(header::CONTENT_ENCODING) {
         let problem = "compressed content; expected text as it is";
-        return Err(SourceError::Protocol(problem.to_owned()));
+        return Err(ReadError::Protocol(problem.to_owned()));
     }
     let format = format(headers).ok_or_else(|| {
         let problem = "another content type; expected text/plain or application/openmetrics-text";
-        SourceError::Protocol(problem.to_owned())
+        ReadError::Protocol(problem.to_owned())
     })?;
     if format == Format::Text {
         refuse_unmarked_end(headers)?;
@@ -305,20 +249,27 @@ mod tests {
 
     #[test]
     fn every_error_has_a_listed_reason() {
-        let errors = [
-            SourceError::Busy,
-            SourceError::Connect {
-                address: String::new(),
-                cause: String::new(),
+        let of_pages = [
+            PageError::Line {
+                line: 1,
+                problem: "",
             },
-            SourceError::from(PageError::NotUtf8),
-            SourceError::Protocol(String::new()),
-            SourceError::ShuttingDown,
-            SourceError::Status(500),
-            SourceError::Timeout,
-            SourceError::from(PageError::TooLarge("")),
-            SourceError::from(PageError::Truncated("")),
+            PageError::NotUtf8,
+            PageError::TooLarge(""),
+            PageError::Truncated(""),
         ];
-        assert_eq!(errors.map(|error| error.reason()), SourceError::REASONS);
+        let reasons = of_pages.map(|error| SourceError::from(error).reason());
+        assert_eq!(reasons, ["page", "page", "too_large", "truncated"]);
+        let of_read = SourceError::from(ReadError::Status(500)).reason();
+        let listed: Vec<_> = SourceError::reasons().collect();
+        for reason in reasons
+            .into_iter()
+            .chain([of_read])
+            .chain(ReadError::REASONS)
+        {
+            assert!(listed.contains(&reason), "{reason}");
+        }
+        assert_eq!(listed.len(), ReadError::REASONS.len() + 1);
+        assert!(listed.is_sorted(), "{listed:?}");
     }
 }

@@ -29,7 +29,7 @@ impl SourceMetrics {
         let errors = by_reason(
             &registry,
             "gatemeter_source_errors_total",
-            SourceError::REASONS,
+            SourceError::reasons(),
         )?;
         let reasons = SeriesDrop::ALL.map(SeriesDrop::as_str);
         let dropped_series = by_reason(&registry, "gatemeter_dropped_series_total", reasons)?;

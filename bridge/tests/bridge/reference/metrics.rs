@@ -42,7 +42,7 @@ fn values(metric: &Metric, label: &str) -> String {
         ("gatemeter_filter_errors_total", _) => codes(HostCall::ALL.map(HostCall::as_str)),
         ("gatemeter_scrape_errors_total", _) => codes(ReadError::REASONS),
         ("gatemeter_dropped_stats_total", _) => codes(DropReason::ALL.map(DropReason::as_str)),
-        ("gatemeter_source_errors_total", _) => codes(SourceError::REASONS),
+        ("gatemeter_source_errors_total", _) => codes(SourceError::reasons()),
         ("gatemeter_dropped_series_total", _) => codes(SeriesDrop::ALL.map(SeriesDrop::as_str)),
         (_, "signal") => "the header, such as `cache-status` or `x-db-pool`; `cmcd` for players".to_owned(),
         (_, "version") => "the version of the program".to_owned(),
