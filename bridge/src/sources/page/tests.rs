@@ -1,7 +1,10 @@
 use prometheus_parse::{Scrape, Value};
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    lines::{MOST_LINE_BYTES, MOST_SAMPLES},
+    *,
+};
 use crate::families::Point;
 
 fn owner() -> Owner {
