@@ -33,10 +33,13 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-__all__ = ["UNIT", "Board", "happened", "per_second", "quantiles", "ratio"]
+__all__ = ["SERVICE", "UNIT", "Board", "happened", "per_second", "quantile", "quantiles", "ratio"]
 
 TAG = "gatemeter"
 SOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
+# The series of the one service that a board is about.
+SERVICE = 'service="$service"'
+AS_MEASURED = "As the service measured it."
 
 # --- expressions ------------------------------------------------------------
 
@@ -136,6 +139,15 @@ class Board:
         )
         return self
 
+    def of_a_preset(self, metric):
+        """About one of the services that have this metric of a preset; what all
+        services have is elsewhere."""
+        return (
+            self.choose("service", "Service", metric, "service", several=False)
+            .link("The service in depth", "gatemeter-service", "Routes, latency, caches, pool of this service")
+            .link("All services", "gatemeter-overview", "All services side by side")
+        )
+
     def row(self, title):
         self.panels += 1
         self.dashboard.with_row(dashboard.Row(title).id(self.panels))
@@ -191,6 +203,16 @@ class Board:
         expression = f"sum by (le) (increase({metric}_bucket{{{where}}}[$__rate_interval]))"
         query = Dataquery().format(PromQueryFormat.HEATMAP)
         return self._place(panel, title, UNIT.Seconds, [(expression, "{{le}}")], how, width, 8, query)
+
+    def p95(self, of, metric, how=AS_MEASURED):
+        """The 95th percentile of a duration, as a number."""
+        return self.number(f"{of} p95", UNIT.Seconds, quantile("0.95", metric, SERVICE), how, width=6)
+
+    def durations(self, of, metric):
+        """All durations of one kind, and their percentiles beside them."""
+        return self.heat(
+            f"Durations of {of}", metric, SERVICE, "How many fell into which bucket."
+        ).graph(f"Duration of {of}", UNIT.Seconds, quantiles(metric, SERVICE), AS_MEASURED, width=12)
 
     def table(self, title, label, columns, how, to, width=24):
         """One line for each value of a label, with a link from it to the dashboard

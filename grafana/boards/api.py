@@ -1,8 +1,7 @@
 """What the preset `api` adds: authentication and rate limits."""
 
-from panels import UNIT, Board, per_second, ratio
+from panels import SERVICE, UNIT, Board, per_second, ratio
 
-SERVICE = 'service="$service"'
 ATTEMPTS = per_second("auth_attempts_total", SERVICE)
 FAILURES = per_second("auth_attempts_total", SERVICE + ',result="failure"')
 REQUESTS = per_second("http_requests_total", SERVICE)
@@ -10,9 +9,7 @@ LIMITED = per_second("rate_limit_hits_total", SERVICE)
 
 BOARD = (
     Board("gatemeter-api", "Gatemeter / API service", "Authentication and rate limits, from the preset api.")
-    .choose("service", "Service", "auth_attempts_total", "service", several=False)
-    .link("The service in depth", "gatemeter-service", "Routes, latency, caches, pool of this service")
-    .link("All services", "gatemeter-overview", "All services side by side")
+    .of_a_preset("auth_attempts_total")
     .row("Authentication")
     .number("Attempts", UNIT.OpsPerSecond, ATTEMPTS, "Logins that were let in or refused.", width=6)
     .number(

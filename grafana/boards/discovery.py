@@ -1,8 +1,7 @@
 """What the preset `discovery` adds: searches, recommendations, vector database."""
 
-from panels import UNIT, Board, per_second, quantile, quantiles, ratio
+from panels import SERVICE, UNIT, Board, per_second, quantiles, ratio
 
-SERVICE = 'service="$service"'
 SEARCH = "search_query_duration_seconds"
 RECOMMEND = "recommendation_duration_seconds"
 VECTORS = "vector_db_query_duration_seconds"
@@ -19,22 +18,12 @@ BOARD = (
         "Gatemeter / Discovery service",
         "Searches, recommendations and the vector database, from the preset discovery.",
     )
-    .choose("service", "Service", "search_queries_total", "service", several=False)
-    .link("The service in depth", "gatemeter-service", "Routes, latency, caches, pool of this service")
-    .link("All services", "gatemeter-overview", "All services side by side")
+    .of_a_preset("search_queries_total")
     .row("Now")
     .number("Searches", UNIT.OpsPerSecond, QUERIES, "Searches that were answered.", width=6)
     .number("Found nothing", UNIT.PercentUnit, share("empty"), "Share of searches without a result.", width=6)
-    .number(
-        "Search p95", UNIT.Seconds, quantile("0.95", SEARCH, SERVICE), "As the service measured it.", width=6
-    )
-    .number(
-        "Recommendation p95",
-        UNIT.Seconds,
-        quantile("0.95", RECOMMEND, SERVICE),
-        "As the service measured it.",
-        width=6,
-    )
+    .p95("Search", SEARCH)
+    .p95("Recommendation", RECOMMEND)
     .row("Searches")
     .graph(
         "Searches by result",
@@ -56,23 +45,9 @@ BOARD = (
         "As the service measured it, without the way through Envoy.",
     )
     .row("Recommendations")
-    .heat("Durations of recommendations", RECOMMEND, SERVICE, "How many fell into which bucket.")
-    .graph(
-        "Duration of recommendations",
-        UNIT.Seconds,
-        quantiles(RECOMMEND, SERVICE),
-        "As the service measured it.",
-        width=12,
-    )
+    .durations("recommendations", RECOMMEND)
     .row("Vector database")
-    .heat("Durations of queries", VECTORS, SERVICE, "How many fell into which bucket.")
-    .graph(
-        "Duration of queries",
-        UNIT.Seconds,
-        quantiles(VECTORS, SERVICE),
-        "As the service measured it.",
-        width=12,
-    )
+    .durations("queries", VECTORS)
     .graph(
         "Queries",
         UNIT.OpsPerSecond,

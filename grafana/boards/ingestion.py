@@ -1,8 +1,7 @@
 """What the preset `ingestion` adds: processing, metadata, uploads to storage."""
 
-from panels import UNIT, Board, per_second, quantile, quantiles, ratio
+from panels import SERVICE, UNIT, Board, per_second, ratio
 
-SERVICE = 'service="$service"'
 PROCESS = "content_processing_duration_seconds"
 METADATA = "metadata_extraction_duration_seconds"
 UPLOADS = per_second("storage_uploads_total", SERVICE)
@@ -16,28 +15,14 @@ BOARD = (
         "Gatemeter / Ingestion service",
         "Processing, metadata and uploads, from the preset ingestion.",
     )
-    .choose("service", "Service", "storage_uploads_total", "service", several=False)
-    .link("The service in depth", "gatemeter-service", "Routes, latency, caches, pool of this service")
-    .link("All services", "gatemeter-overview", "All services side by side")
+    .of_a_preset("storage_uploads_total")
     .row("Now")
     .number("Uploads", UNIT.OpsPerSecond, UPLOADS, "Uploads that were answered.", width=6)
     .number(
         "Failed", UNIT.PercentUnit, ratio(FAILED, UPLOADS), "Share of uploads that were not taken.", width=6
     )
-    .number(
-        "Processing p95",
-        UNIT.Seconds,
-        quantile("0.95", PROCESS, SERVICE),
-        "As the service measured it.",
-        width=6,
-    )
-    .number(
-        "Metadata p95",
-        UNIT.Seconds,
-        quantile("0.95", METADATA, SERVICE),
-        "As the service measured it.",
-        width=6,
-    )
+    .p95("Processing", PROCESS)
+    .p95("Metadata", METADATA)
     .row("Uploads to storage")
     .graph(
         "Uploads by result",
@@ -54,21 +39,7 @@ BOARD = (
         "Of the uploads that succeeded.",
     )
     .row("Processing")
-    .heat("Durations of processing", PROCESS, SERVICE, "How many fell into which bucket.")
-    .graph(
-        "Duration of processing",
-        UNIT.Seconds,
-        quantiles(PROCESS, SERVICE),
-        "As the service measured it.",
-        width=12,
-    )
+    .durations("processing", PROCESS)
     .row("Metadata")
-    .heat("Durations of extraction", METADATA, SERVICE, "How many fell into which bucket.")
-    .graph(
-        "Duration of extraction",
-        UNIT.Seconds,
-        quantiles(METADATA, SERVICE),
-        "As the service measured it.",
-        width=12,
-    )
+    .durations("extraction", METADATA)
 )

@@ -1,8 +1,7 @@
 """What the preset `playback` adds: starts, bitrates and stalls of players."""
 
-from panels import UNIT, Board, per_second, quantile, quantiles
+from panels import SERVICE, UNIT, Board, per_second, quantiles
 
-SERVICE = 'service="$service"'
 INIT = "stream_init_duration_seconds"
 STARTS = per_second(INIT + "_count", SERVICE)
 STALLS = per_second("stream_buffer_events_total", SERVICE)
@@ -15,14 +14,10 @@ BOARD = (
         "Gatemeter / Playback service",
         "What players say of themselves (CMCD), from the preset playback.",
     )
-    .choose("service", "Service", INIT + "_count", "service", several=False)
-    .link("The service in depth", "gatemeter-service", "Routes, latency, caches, pool of this service")
-    .link("All services", "gatemeter-overview", "All services side by side")
+    .of_a_preset(INIT + "_count")
     .row("Now")
     .number("Starts", UNIT.OpsPerSecond, STARTS, "Streams that began to play.", width=6)
-    .number(
-        "Start p95", UNIT.Seconds, quantile("0.95", INIT, SERVICE), "95 of 100 streams began sooner.", width=6
-    )
+    .p95("Start", INIT, "95 of 100 streams began sooner.")
     .number(
         "Stalls",
         UNIT.OpsPerSecond,

@@ -1,10 +1,9 @@
 """One service in depth: routes, status, latency, caches, pool, connections."""
 
-from panels import UNIT, Board, happened, per_second, quantile, quantiles, ratio
+from panels import SERVICE, UNIT, Board, happened, per_second, quantile, quantiles, ratio
 
 REQUESTS = "http_requests_total"
 SECONDS = "http_request_duration_seconds"
-SERVICE = 'service="$service"'
 ROUTES = SERVICE + ',path=~"$route"'
 HITS = per_second("cache_hits_total", SERVICE, "cache_type")
 MISSES = per_second("cache_misses_total", SERVICE, "cache_type")
