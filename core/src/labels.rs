@@ -50,6 +50,11 @@ impl Method {
         (0..).zip(METHODS).map(|(index, _)| Self(index))
     }
 
+    /// The method at a position in the closed set.
+    pub(crate) const fn of_index(index: u8) -> Self {
+        Self(index)
+    }
+
     /// Position in the closed set, below 16.
     #[inline]
     pub(crate) const fn index(self) -> u8 {
@@ -76,6 +81,11 @@ impl Status {
         };
         let digit = |byte: u8| u16::from(byte - b'0');
         Self(digit(a) * 100 + digit(b) * 10 + digit(c))
+    }
+
+    /// The status with this [`code`](Self::code).
+    pub(crate) const fn of_code(code: u16) -> Self {
+        Self(code)
     }
 
     /// 100 to 599, or 0 for [`Self::OTHER`].

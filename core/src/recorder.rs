@@ -14,6 +14,7 @@ mod admission;
 mod asked;
 mod caches;
 mod constants;
+mod counts;
 mod derived;
 mod gauges;
 mod heard;

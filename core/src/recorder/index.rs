@@ -1,73 +1,67 @@
-//! Places by number: a table that only grows, made for numbers that no client
-//! chooses.
+//! Places by number: a table that only grows, of what lies elsewhere.
 //!
-//! One multiplication and, most often, one comparison. A label set is looked up
-//! at each request, and its key is made of a method and a status from closed sets
-//! and the number of a path label, which are given in turn.
+//! One multiplication and, most often, one comparison. The table holds places and
+//! no keys: whoever asks knows what lies at a place, so that an entry takes four
+//! bytes. Numbers are such that no client chooses where they lie: labels by a
+//! hash with a seed, label sets by a method and a status from closed sets and the
+//! number of a path label, which are given in turn.
 
 use crate::words::{home, mix};
 
-/// Places in the smallest table.
+/// Entries of the smallest table.
 const SMALLEST: usize = 64;
 
-/// No key: not all of its bits are in use.
-const VACANT: u64 = u64::MAX;
-
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    key: u64,
-    place: usize,
-}
+/// No place: nothing has so many.
+const VACANT: u32 = u32::MAX;
 
 /// Places by number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     /// A power of two of them, or none; at most half of them are in use.
-    entries: Vec<Entry>,
+    places: Vec<u32>,
     used: usize,
 }
 
 impl Index {
-    /// The place of a number.
+    /// The place with this number for which `is` says so. It says `None` of a
+    /// place where nothing lies.
     #[inline]
-    pub(super) fn get(&self, key: u64) -> Option<usize> {
-        let mask = self.entries.len().wrapping_sub(1);
-        let mut at = home(mix(0, key));
+    pub(super) fn get(&self, number: u64, is: impl Fn(usize) -> Option<bool>) -> Option<usize> {
+        let mask = self.places.len().wrapping_sub(1);
+        let mut at = home(mix(0, number));
         loop {
-            let entry = self.entries.get(at & mask)?;
-            if entry.key == key {
-                return Some(entry.place);
-            }
-            if entry.key == VACANT {
-                return None;
+            let place = *self.places.get(at & mask)? as usize;
+            if is(place)? {
+                return Some(place);
             }
             at = at.wrapping_add(1);
         }
     }
 
-    /// Gives a number its place; it has none so far.
-    pub(super) fn insert(&mut self, key: u64, place: usize) {
-        if 2 * (self.used + 1) > self.entries.len() {
-            let vacant = Entry {
-                key: VACANT,
-                place: 0,
-            };
-            let size = (2 * self.entries.len()).max(SMALLEST);
-            let before = std::mem::replace(&mut self.entries, vec![vacant; size]);
-            for entry in before.into_iter().filter(|entry| entry.key != VACANT) {
-                self.put(entry);
+    /// Gives a number a place that it does not have so far; `number_of` tells
+    /// those of the others.
+    pub(super) fn insert(&mut self, number: u64, place: usize, number_of: impl Fn(usize) -> u64) {
+        // What is not in the table is not found, and counts as overflow.
+        let Ok(new) = u32::try_from(place) else {
+            return;
+        };
+        if 2 * (self.used + 1) > self.places.len() {
+            let size = (2 * self.places.len()).max(SMALLEST);
+            let before = std::mem::replace(&mut self.places, vec![VACANT; size]);
+            for place in before.into_iter().filter(|place| *place != VACANT) {
+                self.put(number_of(place as usize), place);
             }
         }
         self.used += 1;
-        self.put(Entry { key, place });
+        self.put(number, new);
     }
 
-    fn put(&mut self, new: Entry) {
-        let mask = self.entries.len().wrapping_sub(1);
-        let mut at = home(mix(0, new.key));
-        while let Some(entry) = self.entries.get_mut(at & mask) {
-            if entry.key == VACANT {
-                *entry = new;
+    fn put(&mut self, number: u64, new: u32) {
+        let mask = self.places.len().wrapping_sub(1);
+        let mut at = home(mix(0, number));
+        while let Some(place) = self.places.get_mut(at & mask) {
+            if *place == VACANT {
+                *place = new;
                 return;
             }
             at = at.wrapping_add(1);
@@ -79,38 +73,78 @@ impl Index {
 mod tests {
     use super::*;
 
+    /// Keys, each at the place of its turn.
+    #[derive(Default)]
+    struct Keys {
+        index: Index,
+        keys: Vec<u64>,
+    }
+
+    impl Keys {
+        fn add(&mut self, key: u64) {
+            let place = self.keys.len();
+            self.keys.push(key);
+            self.index.insert(key, place, |at| self.keys[at]);
+        }
+
+        fn get(&self, key: u64) -> Option<usize> {
+            let is = |at: usize| self.keys.get(at).map(|known| *known == key);
+            self.index.get(key, is)
+        }
+    }
+
     #[test]
     fn every_number_that_was_inserted_has_its_place_and_no_other_has_one() {
+        let mut keys = Keys::default();
+        assert_eq!(keys.get(0), None);
+        for number in 0..5_000_u64 {
+            assert_eq!(keys.get(number << 32 | 200), None);
+            keys.add(number << 32 | 200);
+        }
+        for (number, place) in (0..5_000_u64).zip(0..) {
+            assert_eq!(keys.get(number << 32 | 200), Some(place));
+            assert_eq!(keys.get(number << 32 | 404), None);
+        }
+        assert!(keys.index.places.len() >= 2 * keys.index.used);
+    }
+
+    #[test]
+    fn what_has_one_number_is_told_apart() {
+        let names = ["a", "b", "c"];
         let mut index = Index::default();
-        assert_eq!(index.get(0), None);
-        for (number, place) in (0..5_000_u64).zip(0..) {
-            assert_eq!(index.get(number << 32 | 200), None);
-            index.insert(number << 32 | 200, place);
+        let get = |index: &Index, name: &str| {
+            index.get(7, |at| names.get(at).map(|known| *known == name))
+        };
+        for place in 0..names.len() {
+            index.insert(7, place, |_| 7);
         }
-        for (number, place) in (0..5_000_u64).zip(0..) {
-            assert_eq!(index.get(number << 32 | 200), Some(place));
-            assert_eq!(index.get(number << 32 | 404), None);
+        for (place, name) in names.into_iter().enumerate() {
+            assert_eq!(get(&index, name), Some(place));
         }
-        assert!(index.entries.len() >= 2 * index.used);
+        assert_eq!(get(&index, "d"), None);
     }
 
     #[test]
     fn the_keys_of_a_service_lie_far_apart() {
-        let mut index = Index::default();
+        let mut all = Keys::default();
         let keys = (0..1_000_u64).flat_map(|path| {
             let statuses = [200_u64, 201, 304, 404, 500];
             statuses.map(|status| path << 32 | status << 8 | 1)
         });
         for key in keys.clone() {
-            index.insert(key, 0);
+            all.add(key);
         }
+        let places = &all.index.places;
         let steps = |key: u64| {
-            let mask = index.entries.len() - 1;
+            let mask = places.len() - 1;
             (0..)
-                .position(|step| index.entries[(home(mix(0, key)) + step) & mask].key == key)
+                .position(|step| {
+                    let place = places[(home(mix(0, key)) + step) & mask];
+                    all.keys[place as usize] == key
+                })
                 .unwrap()
         };
-        let all: usize = keys.clone().map(steps).sum();
-        assert!(all < 2 * keys.count(), "{all} steps");
+        let sum: usize = keys.clone().map(steps).sum();
+        assert!(sum < 2 * keys.count(), "{sum} steps");
     }
 }

@@ -3,9 +3,11 @@
 //! In the steady state a path costs one hash and one comparison: no regular
 //! expression, no allocation.
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
 
+use foldhash::fast::FixedState;
+
+use super::index::Index;
 use super::memory::{Key, Memory};
 use crate::path_label::{OVERFLOW, PathLabel, PathLabeller, UNMATCHED};
 
@@ -35,7 +37,8 @@ pub(crate) enum RequestPath {
 pub(super) struct Paths {
     labeller: PathLabeller,
     labels: Vec<Box<str>>,
-    by_label: HashMap<Box<str>, PathId, FixedState>,
+    by_label: Index,
+    hasher: FixedState,
     /// Paths with a label, and with `None` those that are not counted.
     memory: Memory<Option<PathId>>,
 }
@@ -45,7 +48,8 @@ impl Paths {
     pub(super) fn new(labeller: PathLabeller, seed: u64) -> Self {
         let mut paths = Self {
             labels: Vec::new(),
-            by_label: HashMap::with_hasher(FixedState::with_seed(seed)),
+            by_label: Index::default(),
+            hasher: FixedState::with_seed(seed),
             memory: Memory::new(seed),
             labeller,
         };
@@ -73,7 +77,9 @@ impl Paths {
 
     /// Number of a label that exists.
     pub(super) fn known(&self, label: &str) -> Option<PathId> {
-        self.by_label.get(label).copied()
+        let is = |at: usize| self.labels.get(at).map(|known| **known == *label);
+        let at = self.by_label.get(self.hasher.hash_one(label), is)?;
+        u32::try_from(at).ok().map(PathId)
     }
 
     /// Number of a label, which from now on exists.
@@ -116,11 +122,21 @@ impl Paths {
     }
 
     fn push(&mut self, label: &str) -> PathId {
-        let id = PathId(u32::try_from(self.labels.len()).unwrap_or(u32::MAX));
-        self.labels.push(label.into());
         // Of two equal labels the first is found; both show the same text.
-        self.by_label.entry(label.into()).or_insert(id);
-        id
+        let is_new = self.known(label).is_none();
+        let at = self.labels.len();
+        self.labels.push(label.into());
+        if is_new {
+            let hash_of = |at: usize| {
+                self.labels
+                    .get(at)
+                    .map(|label| self.hasher.hash_one(&**label))
+            };
+            let hash = self.hasher.hash_one(label);
+            self.by_label
+                .insert(hash, at, |at| hash_of(at).unwrap_or_default());
+        }
+        PathId(u32::try_from(at).unwrap_or(u32::MAX))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::stat_name;
 const DOWNSTREAM_RESET: &str = "downstream_reset";
 
 /// A stat of the host, defined on first use, and what is still to be pushed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
     id: Option<MetricId>,
     pending: u64,

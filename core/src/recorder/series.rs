@@ -6,8 +6,9 @@
 //! nanoseconds belongs to (method, path).
 //!
 //! Finding a set is one multiplication; observing is a search in the bounds and
-//! three additions.
+//! two additions: the plain counter gets at a push what its bins push.
 
+use super::counts::{Count, Spilled};
 use super::index::Index;
 use super::paths::{PathId, Paths};
 use super::scalars::Slot;
@@ -39,31 +40,43 @@ impl Set {
     /// All three in one integer: 32 bits of path, 16 of status, the method.
     #[inline]
     fn key(self) -> u64 {
-        u64::from(self.path.0) << 32 | self.sum_key() & 0xff | u64::from(self.status.code()) << 8
+        u64::from(self.path.0) << 32
+            | u64::from(self.status.code()) << 8
+            | u64::from(self.method.index())
     }
 
-    /// Method and path only.
-    #[inline]
-    fn sum_key(self) -> u64 {
-        u64::from(self.path.0) << 32 | u64::from(self.method.index())
+    /// The set with this key.
+    fn of_key(key: u64) -> Self {
+        let [method, low, high, _, path @ ..] = key.to_le_bytes();
+        Self {
+            method: Method::of_index(method),
+            path: PathId(u32::from_le_bytes(path)),
+            status: Status::of_code(u16::from_le_bytes([low, high])),
+        }
     }
+}
+
+/// Method and path only, of the key of a set.
+const fn sum_key(key: u64) -> u64 {
+    key & 0xffff_ffff_0000_00ff
 }
 
 #[derive(Debug)]
 struct Series {
-    set: Set,
-    sum: usize,
+    /// That of its set.
+    key: u64,
+    /// What the bins have pushed and this has not.
     requests: Slot,
+    bins: Box<[Count]>,
+    sum: usize,
     dirty: bool,
 }
 
+/// The nanoseconds of a method and path.
 #[derive(Debug)]
 struct Sum {
-    method: Method,
-    path: PathId,
+    key: u64,
     nanos: Slot,
-    native: Slot,
-    bytes: [Slot; 2],
 }
 
 #[derive(Debug)]
@@ -73,10 +86,13 @@ pub(super) struct SeriesTable {
     native: bool,
     index: Index,
     series: Vec<Series>,
-    /// `buckets.bins()` for each series, in the order of `series`.
-    bins: Vec<Slot>,
+    /// What the bins have no room for.
+    spilled: Spilled,
     sum_index: Index,
     sums: Vec<Sum>,
+    /// In the order of `sums`; empty where they are not asked for.
+    natives: Vec<Slot>,
+    bytes: Vec<[Slot; 2]>,
     dirty: Vec<usize>,
 }
 
@@ -88,21 +104,25 @@ impl SeriesTable {
             native,
             index: Index::default(),
             series: Vec::new(),
-            bins: Vec::new(),
+            spilled: Spilled::default(),
             sum_index: Index::default(),
             sums: Vec::new(),
+            natives: Vec::new(),
+            bytes: Vec::new(),
             dirty: Vec::new(),
         }
     }
 
     #[inline]
     pub(super) fn find(&self, set: Set) -> Option<usize> {
-        self.index.get(set.key())
+        let key = set.key();
+        let is = |at: usize| self.series.get(at).map(|series| series.key == key);
+        self.index.get(key, is)
     }
 
     /// The labels of a series.
     pub(super) fn set(&self, at: usize) -> Option<Set> {
-        self.series.get(at).map(|series| series.set)
+        self.series.get(at).map(|series| Set::of_key(series.key))
     }
 
     pub(super) fn fits(&self, method: Method, path: &str, status: Status) -> bool {
@@ -110,30 +130,35 @@ impl SeriesTable {
     }
 
     pub(super) fn add(&mut self, set: Set) -> usize {
-        let next = self.sums.len();
-        let known = self.sum_index.get(set.sum_key());
-        let sum = known.unwrap_or(next);
-        if known.is_none() {
-            self.sum_index.insert(set.sum_key(), sum);
-            self.sums.push(Sum {
-                method: set.method,
-                path: set.path,
-                nanos: Slot::EMPTY,
-                native: Slot::EMPTY,
-                bytes: [Slot::EMPTY; 2],
-            });
-        }
-        let series = self.series.len();
+        let key = set.key();
+        let sum = self.sum_of(sum_key(key));
+        let at = self.series.len();
         self.series.push(Series {
-            set,
-            sum,
+            key,
             requests: Slot::EMPTY,
+            bins: vec![Count::EMPTY; self.buckets.bins()].into(),
+            sum,
             dirty: false,
         });
-        let bins = self.bins.len() + self.buckets.bins();
-        self.bins.resize(bins, Slot::EMPTY);
-        self.index.insert(set.key(), series);
-        series
+        let series = &self.series;
+        let key_of = |at: usize| series.get(at).map_or(0, |series| series.key);
+        self.index.insert(key, at, key_of);
+        at
+    }
+
+    /// The place of the sum with this key, which from now on exists.
+    fn sum_of(&mut self, key: u64) -> usize {
+        let is = |at: usize| self.sums.get(at).map(|sum| sum.key == key);
+        if let Some(known) = self.sum_index.get(key, is) {
+            return known;
+        }
+        let at = self.sums.len();
+        let nanos = Slot::EMPTY;
+        self.sums.push(Sum { key, nanos });
+        let sums = &self.sums;
+        let key_of = |at: usize| sums.get(at).map_or(0, |sum| sum.key);
+        self.sum_index.insert(key, at, key_of);
+        at
     }
 
     pub(super) fn observe(
@@ -147,31 +172,58 @@ impl SeriesTable {
         let Some(series) = self.series.get_mut(at) else {
             return Ok(());
         };
-        series.requests.add(1);
         if !series.dirty {
             series.dirty = true;
             self.dirty.push(at);
         }
-        let bin = at * self.buckets.bins() + self.buckets.bin(nanos);
-        if let Some(slot) = self.bins.get_mut(bin) {
-            slot.add(1);
+        let bin = self.buckets.bin(nanos);
+        if let Some(count) = series.bins.get_mut(bin)
+            && let Some(more) = count.add()
+        {
+            self.spilled.add((at, bin), more);
         }
-        let Some(sum) = self.sums.get_mut(series.sum) else {
-            return Ok(());
-        };
-        sum.nanos.add(nanos);
+        let sum = series.sum;
+        if let Some(sum) = self.sums.get_mut(sum) {
+            sum.nanos.add(nanos);
+        }
         if let Some(bytes) = bytes {
-            let [request, response] = &mut sum.bytes;
+            self.add_bytes(sum, bytes);
+        }
+        if self.native {
+            return self.record(host, paths, sum, nanos);
+        }
+        Ok(())
+    }
+
+    fn add_bytes(&mut self, sum: usize, bytes: Bytes) {
+        if self.bytes.len() <= sum {
+            self.bytes.resize(sum + 1, [Slot::EMPTY; 2]);
+        }
+        if let Some([request, response]) = self.bytes.get_mut(sum) {
             request.add(bytes.request);
             response.add(bytes.response);
         }
-        if self.native {
-            let values = [&*self.service, sum.method.as_str(), paths.label(sum.path)];
-            let name = || stat_name::encode(&REQUEST_DURATION_NATIVE, &values).ok();
-            let id = sum.native.define(host, StatKind::Histogram, name)?;
-            host.record_metric(id, nanos / 1_000_000)?;
+    }
+
+    /// Records a request in the proxy's own histogram.
+    fn record(
+        &mut self,
+        host: &impl Stats,
+        paths: &Paths,
+        at: usize,
+        nanos: u64,
+    ) -> Result<(), Failed> {
+        if self.natives.len() <= at {
+            self.natives.resize(at + 1, Slot::EMPTY);
         }
-        Ok(())
+        let (Some(native), Some(sum)) = (self.natives.get_mut(at), self.sums.get(at)) else {
+            return Ok(());
+        };
+        let Set { method, path, .. } = Set::of_key(sum.key);
+        let values = [&*self.service, method.as_str(), paths.label(path)];
+        let name = || stat_name::encode(&REQUEST_DURATION_NATIVE, &values).ok();
+        let id = native.define(host, StatKind::Histogram, name)?;
+        host.record_metric(id, nanos / 1_000_000)
     }
 
     /// Pushes all that has been observed; what is refused stays for the next time.
@@ -202,31 +254,33 @@ impl SeriesTable {
         let Some(series) = self.series.get_mut(at) else {
             return Ok(());
         };
-        let status = series.set.status.label();
-        let path = paths.label(series.set.path);
-        let method = series.set.method.as_str();
+        let set = Set::of_key(series.key);
+        let status = set.status.label();
+        let path = paths.label(set.path);
+        let method = set.method.as_str();
         let labels = [&*self.service, method, path, status.as_str()];
-        let stride = self.buckets.bins();
-        let bins = self.bins.get_mut(at * stride..(at + 1) * stride);
-        for (bin, slot) in bins.into_iter().flatten().enumerate() {
-            slot.push(host, || {
+        for (bin, count) in series.bins.iter_mut().enumerate() {
+            let name = || {
                 let bound = self.buckets.spelled(bin);
                 let [service, method, path, status] = labels;
                 let values = [service, method, path, status, &bound];
                 stat_name::encode(&REQUEST_DURATION_BIN, &values).ok()
-            })?;
+            };
+            let pushed = count.push(host, &mut self.spilled, (at, bin), name)?;
+            series.requests.add(pushed);
         }
         series
             .requests
             .push(host, || stat_name::encode(&REQUESTS, &labels).ok())?;
-        let Some(sum) = self.sums.get_mut(series.sum) else {
-            return Ok(());
-        };
+        let sum = series.sum;
         let labels = [&*self.service, method, path];
-        sum.nanos.push(host, || {
-            stat_name::encode(&REQUEST_DURATION_SUM, &labels).ok()
-        })?;
-        for (stat, slot) in [REQUEST_BYTES, RESPONSE_BYTES].iter().zip(&mut sum.bytes) {
+        if let Some(sum) = self.sums.get_mut(sum) {
+            sum.nanos.push(host, || {
+                stat_name::encode(&REQUEST_DURATION_SUM, &labels).ok()
+            })?;
+        }
+        let slots = self.bytes.get_mut(sum).into_iter().flatten();
+        for (stat, slot) in [REQUEST_BYTES, RESPONSE_BYTES].iter().zip(slots) {
             slot.push(host, || stat_name::encode(stat, &labels).ok())?;
         }
         Ok(())
@@ -263,6 +317,7 @@ mod tests {
                         path: PathId(path),
                         status: Status::new(status.as_bytes()),
                     };
+                    assert_eq!(Set::of_key(set.key()), set);
                     keys.insert(set.key());
                 }
             }

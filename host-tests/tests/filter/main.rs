@@ -36,6 +36,8 @@ mod failing_calls;
 mod labels;
 // A long mix of everything, counted by both sides.
 mod ledger;
+// Linear memory, without traffic and with every label set in use.
+mod memory;
 // Hosts that lie about what they hand over.
 mod lies;
 // The run that failures and lies are put into.
