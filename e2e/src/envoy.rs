@@ -412,6 +412,9 @@ async fn run_draining(
         }
         let ready = get(admin, "/ready").await?;
         ensure!(ready.status.is_success(), "{}", ready.text()?);
+        // Each worker has all listeners.
+        let started = stat(admin, "listener_manager.workers_started").await?;
+        ensure!(started == 1, "the workers have not started");
         Ok(Ok(()))
     })
     .await?

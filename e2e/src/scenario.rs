@@ -214,17 +214,19 @@ impl EnvoyProxy<'_> {
     /// does not.
     fn replace(&mut self, config: &Config) -> Result<Option<String>> {
         let logged = self.stage.log().len();
-        let stats = [
-            "listener_manager.lds.update_success",
-            "listener_manager.lds.update_rejected",
-        ];
         let admin = self.stage.envoy.admin();
-        let read =
-            async || anyhow::Ok([stat(admin, stats[0]).await?, stat(admin, stats[1]).await?]);
+        let read = async || {
+            let success = stat(admin, "listener_manager.lds.update_success").await?;
+            let rejected = stat(admin, "listener_manager.lds.update_rejected").await?;
+            anyhow::Ok([success, rejected])
+        };
+        // One for each listener that a worker has told the main thread to have taken.
+        let taken = async || stat(admin, "listener_manager.listener_create_success").await;
         let plugin = listener::plugin(config, self.name);
         let Stage { runtime, envoy, .. } = &mut *self.stage;
-        let [_, rejected] = runtime.block_on(async {
+        let rejected = runtime.block_on(async {
             let before = read().await?;
+            let taken_before = taken().await?;
             let old = envoy.replace(self.name, plugin)?;
             let after = until("Envoy has looked at the configuration", async || {
                 let after = read().await?;
@@ -241,16 +243,21 @@ impl EnvoyProxy<'_> {
                     Ok(())
                 })
                 .await?;
+            } else {
+                let workers = stat(admin, "server.concurrency").await?;
+                until("all workers have the configuration", async || {
+                    let has_it = taken().await? - taken_before;
+                    ensure!(has_it >= workers, "{has_it} of {workers} have");
+                    Ok(())
+                })
+                .await?;
             }
-            anyhow::Ok([after[0] - before[0], rejected])
+            anyhow::Ok(rejected)
         })?;
         if rejected > 0 {
             let log = self.stage.log();
             return Ok(Some(refusals(log.get(logged..).unwrap_or_default())));
         }
-        // The main thread has told its workers, and does not say when they have
-        // done it: a matter of the next turn of their loops.
-        std::thread::sleep(Duration::from_millis(200));
         Ok(None)
     }
 }
