@@ -19,6 +19,11 @@ use crate::upstream::Upstream;
 /// The connection manager in the configuration.
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 
+/// What the first filter of the first listener is configured with, here and in the
+/// configuration that ships.
+pub const PLUGIN: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config\
+                          /http_filters/0/typed_config/config";
+
 /// The configuration, what answers behind it, and the ports it names.
 #[derive(Debug)]
 pub struct Example {
@@ -131,10 +136,7 @@ impl Example {
     ///
     /// The first filter is none of ours.
     pub fn plugin(&mut self) -> Result<&mut Value> {
-        let plugin = self
-            .manager()?
-            .pointer_mut("/http_filters/0/typed_config/config");
-        plugin.context("no plugin")
+        self.config.pointer_mut(PLUGIN).context("no plugin")
     }
 
     /// Sets the text of the plugin configuration.

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use gatemeter_e2e::artefact::workspace;
 use gatemeter_e2e::asked::{ABSENT, Asked, all_return_data};
 use gatemeter_e2e::client::{Call, Client};
-use gatemeter_e2e::example::Example;
+use gatemeter_e2e::example::{Example, PLUGIN};
 use gatemeter_e2e::prometheus::Prometheus;
 use gatemeter_e2e::room::Room;
 use gatemeter_e2e::shown::{Expression, Rule};
@@ -17,17 +17,14 @@ const FORBIDDEN: &str = "proxy_remove_header_map_value";
 /// Everything that the shipped configuration lets the module call, but for one.
 fn all_calls_but(forbidden: &str) -> Result<Value> {
     let shipped = std::fs::read_to_string(workspace().join("envoy/envoy.yaml"))?;
-    let (_, list) = shipped
-        .split_once("allowed_capabilities:\n")
-        .context("envoy/envoy.yaml allows everything")?;
-    let calls: serde_json::Map<String, Value> = list
-        .lines()
-        .map_while(|line| line.trim().strip_suffix(": {}"))
-        .filter(|call| *call != forbidden)
-        .map(|call| (call.to_owned(), json!({})))
-        .collect();
-    ensure!(calls.len() > 15, "{calls:?}");
-    Ok(json!({ "allowed_capabilities": calls }))
+    let shipped: Value = serde_yaml_ng::from_str(&shipped)?;
+    let plugin = shipped.pointer(PLUGIN).context("no plugin is shipped")?;
+    let mut restriction = plugin["vm_config"]["capability_restriction_config"].clone();
+    let calls = restriction["allowed_capabilities"].as_object_mut();
+    let calls = calls.context("envoy/envoy.yaml allows everything")?;
+    let call = calls.remove(forbidden);
+    ensure!(call.is_some(), "{forbidden} is not among {calls:?}");
+    Ok(restriction)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
