@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{Request, Version};
+use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper::client::conn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -52,12 +53,12 @@ pub async fn flood(
             let (sender, connection) = conn::http2::handshake(TokioExecutor::new(), stream).await?;
             tokio::spawn(connection);
             for _ in 0..STREAMS {
-                senders.spawn(send_http2(sender.clone(), turns.clone()));
+                senders.spawn(send(sender.clone(), turns.clone()));
             }
         } else {
             let (sender, connection) = conn::http1::handshake(stream).await?;
             tokio::spawn(connection);
-            senders.spawn(send_http1(sender, turns));
+            senders.spawn(send(sender, turns));
         }
     }
     let mut answers = Answers::new();
@@ -84,28 +85,33 @@ impl Turns {
     }
 }
 
-async fn send_http1(
-    mut sender: conn::http1::SendRequest<Empty<Bytes>>,
-    turns: Turns,
-) -> Result<Answers> {
-    let mut answers = Answers::new();
-    while let Some(request) = turns.take() {
-        sender.ready().await?;
-        let response = sender.send_request(request?).await.context("no answer")?;
-        *answers.entry(response.status().as_u16()).or_default() += 1;
-        response.into_body().collect().await?;
-    }
-    Ok(answers)
+/// The sending side of a connection, of either version.
+trait Sender: Send {
+    /// Sends a request as soon as the connection takes one.
+    fn send(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + Send;
 }
 
-async fn send_http2(
-    mut sender: conn::http2::SendRequest<Empty<Bytes>>,
-    turns: Turns,
-) -> Result<Answers> {
+impl Sender for conn::http1::SendRequest<Empty<Bytes>> {
+    async fn send(&mut self, request: Request<Empty<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        self.ready().await?;
+        self.send_request(request).await
+    }
+}
+
+impl Sender for conn::http2::SendRequest<Empty<Bytes>> {
+    async fn send(&mut self, request: Request<Empty<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        self.ready().await?;
+        self.send_request(request).await
+    }
+}
+
+async fn send(mut sender: impl Sender, turns: Turns) -> Result<Answers> {
     let mut answers = Answers::new();
     while let Some(request) = turns.take() {
-        sender.ready().await?;
-        let response = sender.send_request(request?).await.context("no answer")?;
+        let response = sender.send(request?).await.context("no answer")?;
         *answers.entry(response.status().as_u16()).or_default() += 1;
         response.into_body().collect().await?;
     }

@@ -11,6 +11,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use gatemeter_core::signals::RESPONSE_HEADERS;
 use serde_json::{Value, json};
 
 use super::{Form, Service};
@@ -65,13 +66,15 @@ fn connection_manager(service: &Service, filter: &Path) -> Value {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
         },
     }));
+    // Headers that only a service, or the route to the bridge, may set.
+    let only_ours = [&RESPONSE_HEADERS[..], &["x-gatemeter-scrape"]].concat();
     let mut routes = Vec::new();
     if service.scraped {
         routes.push(metrics_route(&service.name));
     }
     for route in &service.routes {
         let mut route = route.clone();
-        route["request_headers_to_remove"] = json!(SIGNALS);
+        route["request_headers_to_remove"] = json!(only_ours);
         routes.push(route);
     }
     json!({
@@ -99,17 +102,6 @@ fn connection_manager(service: &Service, filter: &Path) -> Value {
         "access_log": access_log,
     })
 }
-
-/// Headers that only a service, or the route to the bridge, may set.
-const SIGNALS: [&str; 7] = [
-    "cache-status",
-    "cf-cache-status",
-    "server-timing",
-    "x-cache",
-    "x-cache-status",
-    "x-db-pool",
-    "x-gatemeter-scrape",
-];
 
 fn native(service: &Service) -> Value {
     json!({
