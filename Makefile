@@ -20,7 +20,7 @@ RUSTDOC_LINTS := -D warnings -A rustdoc::private-intra-doc-links
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Build all, start the demo behind Envoy with bridge and Prometheus; Ctrl-C stops it
@@ -58,30 +58,49 @@ test-core: ## Run the tests of the pure logic; needs no tools and no module
 	cargo test --locked -p gatemeter-core
 
 .PHONY: bench
-bench: bench-request bench-scrape bench-instructions ## Measure what a request and what a scrape cost; prints tables
+bench: bench-programs ## Measure what a request and a scrape cost, in less than 25 minutes; prints tables
+	@bench/run.py
+
+.PHONY: bench-record
+bench-record: bench-programs ## The same on a quiet machine: writes the tables into docs/benchmarks.md
+	@bench/run.py --record
 
 .PHONY: bench-request
-bench-request: wasm native bench-modules ## Measure what a request costs Envoy, beside the alternatives
-	@scripts/tools.sh envoy wrk
-	cargo build --release --locked -p gatemeter-bench-load -p gatemeter-bench-middleware
-	@bench/request.py
-	@bench/latency.py
-	@bench/growth.py
-	@bench/bodies.py
-	@bench/start.py
+bench-request: bench-request-programs ## The part of bench on requests: CPU, growth, latency, bodies, start
+	@bench/run.py request browser middleware growth latency bodies start
 
 .PHONY: bench-scrape
-bench-scrape: build ## Measure what a page of the bridge costs
-	@scripts/tools.sh envoy prometheus
-	@bench/page.py
-	@bench/clients.py
+bench-scrape: bench-scrape-programs ## The part of bench on what a page of the bridge costs
+	@bench/run.py page clients
 
 .PHONY: bench-instructions
-bench-instructions: ## Count the instructions of the hot parts with Callgrind
+bench-instructions: bench-instructions-programs ## The part of bench that counts instructions with Callgrind
+	@bench/run.py instructions
+
+.PHONY: bench-quick
+bench-quick: bench-modules bench-scrape-programs bench-instructions-programs ## Try the shortest run of each part of bench, without the middleware
+	@scripts/tools.sh wrk
+	cargo build --release --locked -p gatemeter-bench-load
+	python3 -B bench/test_bench.py
+	@bench/run.py --quick request browser growth latency bodies start page clients instructions
+
+.PHONY: bench-programs
+bench-programs: bench-request-programs bench-scrape-programs bench-instructions-programs
+
+.PHONY: bench-request-programs
+bench-request-programs: wasm native bench-modules
+	@scripts/tools.sh envoy wrk
+	cargo build --release --locked -p gatemeter-bench-load -p gatemeter-bench-middleware
+
+.PHONY: bench-scrape-programs
+bench-scrape-programs: build
+	@scripts/tools.sh envoy prometheus
+
+.PHONY: bench-instructions-programs
+bench-instructions-programs:
 	@scripts/tools.sh valgrind
 	@# With these packages, whose dependencies have the same features.
 	cargo build --release --locked -p gatemeter-bridge -p gatemeter-demo -p gatemeter-bench-instructions
-	@bench/instructions.py
 
 .PHONY: bench-modules
 bench-modules: ## Build the filters that the benchmarks compare with

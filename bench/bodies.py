@@ -20,8 +20,10 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from envoys import cpu_nanoseconds, end
 from load import LOAD_CORE
+from processes import cpu_nanoseconds, end
+from rounds import ADDED_HEADS, added_row, in_turn
+from tables import show
 from variants import PATH, SETTINGS, start_each, variants
 
 SIZE = 100_000_000
@@ -73,14 +75,24 @@ def transfer(method, port):
 def measure(running, method, rounds):
     """By variant: CPU and wall time of each transfer, in milliseconds."""
     measured = {name: [] for name in running}
-    for turn in range(rounds + 1):
-        for name, (process, port) in running.items():
+    for turn, order in in_turn(running, rounds + 1):
+        for name in order:
+            process, port = running[name]
             before = cpu_nanoseconds(process.pid)
             took = transfer(method, port)
             cpu = cpu_nanoseconds(process.pid) - before
-            if turn > 0:  # the first round warms up
+            if turn > 1:  # the first round warms up
                 measured[name].append((cpu / 1e6, took * 1000))
     return measured
+
+
+def row(what, name, measured):
+    cpus, walls = zip(*measured[name])
+    cells = [what, variants()[name].title, f"{statistics.median(walls):.0f}"]
+    cells += [f"{min(cpus):.1f}", f"{statistics.median(cpus):.1f}"]
+    if name == "bare":
+        return [*cells, "", "", ""]
+    return cells + added_row([cpus], [[cpu for cpu, _ in measured["bare"]]])
 
 
 def main():
@@ -94,25 +106,20 @@ def main():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     setting = SETTINGS["proxied-small"]
     processes = []
-    print(f"\n100 MB through Envoy, {rounds} rounds, milliseconds\n")
-    print("| body | variant | CPU, min | CPU, median | added, median of pairs | wall, median |")
-    print("|---|---|---|---|---|---|")
+    rows = []
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
         try:
             names = ("bare", "filter", "logger", "naive")
             running = start_each(Path(folder), setting, names, processes, server.server_port)
             for what, method in (("download", "GET"), ("upload", "PUT")):
                 measured = measure(running, method, rounds)
-                for name, each in measured.items():
-                    cpus, walls = zip(*each)
-                    pairs = [cpu - bare for cpu, (bare, _) in zip(cpus, measured["bare"])]
-                    print(
-                        f"| {what} | {variants()[name].title} | {min(cpus):.1f} | {statistics.median(cpus):.1f} "
-                        f"| {statistics.median(pairs):.1f} | {statistics.median(walls):.0f} |"
-                    )
+                rows += [row(what, name, measured) for name in measured]
         finally:
             end(processes)
             server.shutdown()
+    heads = ["body", "variant", "wall, median", "CPU, min", "CPU, median", *ADDED_HEADS]
+    caption = f"100 MB, milliseconds; what is added is CPU. Rounds: {rounds}."
+    show("bodies", heads, rows, caption=caption)
 
 
 if __name__ == "__main__":

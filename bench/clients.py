@@ -8,26 +8,29 @@ it. Scrapes are taken one after another, as Prometheus takes them, while
 - 200 clients ask for a page of 100,000 stats and take a kilobyte in 100 ms.
 
 A client that is cut comes back. Memory is VmHWM of the bridge's process. Linux
-only; needs what `make build` leaves.
-
-    usage: bench/clients.py [SCRAPES]
+only; needs what `make bench-scrape` builds.
 """
 
+import argparse
 import asyncio
 import contextlib
 import gzip
 import http.client
 import statistics
-import subprocess
 import sys
-import threading
+import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-BRIDGE = ROOT / "target" / "release" / "gatemeter-bridge"
+from bridges import start_bridge
+from processes import end, memory
+from tables import show
+
 # What Prometheus asks for.
-PROMETHEUS = {"accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "accept-encoding": "gzip"}
+PROMETHEUS = {
+    "accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+    "accept-encoding": "gzip",
+}
 BOUNDS = ("0.001", "0.005", "0.01", "0.1", "1.0")
 
 
@@ -45,7 +48,8 @@ async def fake_envoy(body):
     answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
 
     async def serve(reader, writer):
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        # Cancelled when all ends while it still writes: then it is done as well.
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(answer)
             await writer.drain()
@@ -54,41 +58,18 @@ async def fake_envoy(body):
     return await asyncio.start_server(serve, "127.0.0.1", 0)
 
 
-class Bridge:
-    """The bridge's process, reading the Envoy at this port."""
-
-    def __init__(self, envoy):
-        if not BRIDGE.exists():
-            sys.exit(f"{BRIDGE.relative_to(ROOT)} is missing; run: make build")
-        arguments = [f"--envoy.admin=http://127.0.0.1:{envoy}", "--web.listen-address=127.0.0.1:0"]
-        self.process = subprocess.Popen([BRIDGE, *arguments], stderr=subprocess.PIPE, text=True)
-        line = self.process.stderr.readline()
-        self.port = int(line.split("listening address=127.0.0.1:")[1].split()[0])
-        # Read on, so that it never waits for a place to write to.
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
-
-    def peak_memory(self):
-        """In MB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1000
-
-    def scrape(self):
-        """Seconds for one whole page, and its size unpacked."""
-        begin = time.perf_counter()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request("GET", "/metrics", headers=PROMETHEUS)
-        page = connection.getresponse().read()
-        took = time.perf_counter() - begin
-        connection.close()
-        page = gzip.decompress(page)
-        if b"\ngatemeter_up 1\n" not in page:
-            sys.exit("a scrape without Envoy's stats; the bridge does not stand this")
-        return took, len(page)
-
-    def end(self):
-        self.process.terminate()
-        self.process.wait(20)
+def scrape(port):
+    """Seconds for one whole page, and its size unpacked."""
+    begin = time.perf_counter()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/metrics", headers=PROMETHEUS)
+    page = connection.getresponse().read()
+    took = time.perf_counter() - begin
+    connection.close()
+    page = gzip.decompress(page)
+    if b"\ngatemeter_up 1\n" not in page:
+        sys.exit("a scrape without Envoy's stats; the bridge does not stand this")
+    return took, len(page)
 
 
 async def again_and_again(port, client):
@@ -135,38 +116,46 @@ def slow_reader(index):
     return client
 
 
-async def measure(what, body, clients, scrapes):
+async def measure(folder, what, body, clients, scrapes):
+    """A row of the table."""
     envoy = await fake_envoy(body)
-    bridge = Bridge(envoy.sockets[0].getsockname()[1])
+    admin = envoy.sockets[0].getsockname()[1]
+    # In a thread, for the bridge may ask this Envoy while it is waited for.
+    process, port = await asyncio.to_thread(start_bridge, folder, admin)
     try:
-        alone = [await asyncio.to_thread(bridge.scrape) for _ in range(5)]
-        before = bridge.peak_memory()
-        tasks = [asyncio.create_task(again_and_again(bridge.port, client)) for client in clients]
+        alone = [await asyncio.to_thread(scrape, port) for _ in range(5)]
+        before = memory(process.pid, "VmHWM")
+        tasks = [asyncio.create_task(again_and_again(port, client)) for client in clients]
         await asyncio.sleep(5)
         times = []
         for _ in range(scrapes):
-            times.append((await asyncio.to_thread(bridge.scrape))[0])
+            times.append((await asyncio.to_thread(scrape, port))[0] * 1e3)
             await asyncio.sleep(0.1)
-        peak = bridge.peak_memory()
+        peak = memory(process.pid, "VmHWM")
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     finally:
-        bridge.end()
+        end([process])
         envoy.close()
     least, size = min(alone)
-    print(
-        f"| {what} | {size / 1e6:.1f} | {least * 1e3:.0f} | {statistics.median(times) * 1e3:.0f} "
-        f"| {max(times) * 1e3:.0f} | {before:.0f} | {peak:.0f} |"
-    )
+    cells = [f"{size / 1e6:.1f}", f"{least * 1e3:.0f}", f"{statistics.median(times):.0f}", f"{max(times):.0f}"]
+    return [what, *cells, f"{before / 1e6:.0f}", f"{peak / 1e6:.0f}"]
 
 
 async def main():
-    scrapes = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-    print("| clients | page (MB) | scrape alone (ms) | median | worst | peak before (MB) | peak |")
-    print("|---|---|---|---|---|---|---|")
-    await measure("1,000 slow sockets", stats(100), map(slow_socket, range(1000)), scrapes)
-    await measure("200 slow readers", stats(100_000), map(slow_reader, range(200)), scrapes)
+    parser = argparse.ArgumentParser(description="what clients that misbehave cost the bridge")
+    parser.add_argument("--scrapes", type=int, default=50)
+    scrapes = parser.parse_args().scrapes
+    with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
+        folder = Path(folder)
+        rows = [
+            await measure(folder, "1,000 slow sockets", stats(100), map(slow_socket, range(1000)), scrapes),
+            await measure(folder, "200 slow readers", stats(100_000), map(slow_reader, range(200)), scrapes),
+        ]
+    heads = ["clients", "page, MB", "scrape alone, ms", "median", "worst", "peak memory before, MB", "peak"]
+    show("clients", heads, rows, caption=f"Scrapes: {scrapes}.")
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

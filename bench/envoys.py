@@ -1,32 +1,17 @@
-"""What the benchmarks share: real Envoys with a module, and what they cost.
+"""Real Envoys with a module; what their configuration consists of.
 
-Linux only; needs what `make tools wasm` leaves. MODULE=path measures another module.
+Needs what `make tools wasm` leaves. MODULE=path measures another module.
 """
 
 import json
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+from processes import ROOT, free_ports, on_core, tool, until_answered
+
 MODULE = Path(os.environ.get("MODULE", ROOT / "dist" / "gatemeter_filter.wasm"))
 NATIVE_MODULE = ROOT / "dist" / "libgatemeter_native.so"
 TYPE = "type.googleapis.com/envoy.extensions."
-
-
-def tool(name):
-    """A tool of `make tools`, or of the PATH; ends the program where there is none."""
-    local = ROOT / ".tools" / "bin" / name
-    found = str(local) if local.exists() else shutil.which(name)
-    if not found:
-        sys.exit(f"{name} is missing; run: make tools")
-    return found
 
 
 def module(kind, plugin, wasm=MODULE):
@@ -111,16 +96,6 @@ def configuration(filters, loggers, port, admin, routes=None, tags=(), clusters=
     }
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for held in sockets:
-        held.bind(("127.0.0.1", 0))
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
-
-
 def start(folder, name, filters, loggers, workers=1, core=None, poll=0.05, **more):
     """An Envoy that is ready: the process, its port and that of its admin interface.
 
@@ -136,36 +111,3 @@ def start(folder, name, filters, loggers, workers=1, core=None, poll=0.05, **mor
     ready = f"127.0.0.1:{admin}/ready"
     process = until_answered(name, command, folder / f"{admin}.log", ready, poll)
     return process, port, admin
-
-
-def on_core(core, command):
-    """The command, held to one core where that is given."""
-    return command if core is None else ["taskset", "-c", str(core), *command]
-
-
-def end(processes):
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.wait()
-
-
-def until_answered(name, command, log, url, poll=0.05):
-    """Starts a server and waits until it answers; ends the program where it does not."""
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            with urllib.request.urlopen(f"http://{url}", timeout=1):
-                return process
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                sys.exit(f"{name} does not start:\n{log.read_text()}")
-            time.sleep(poll)
-
-
-def cpu_nanoseconds(pid):
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads)

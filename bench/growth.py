@@ -16,13 +16,15 @@ Linux only; needs what `make tools wasm` leaves.
 """
 
 import argparse
-import statistics
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from envoys import cpu_nanoseconds, end, module, start
+from envoys import module, start
 from load import SERVER_CORE, as_many_as_fit
+from processes import cpu_nanoseconds, end
+from rounds import ADDED_HEADS, added_row, in_turn
+from tables import show
 from variants import FILTER
 
 MOST_SERIES = 20_000
@@ -66,6 +68,10 @@ class Point:
     headers: int = 1
     workers: int = 1
 
+    def bare(self):
+        """What is the same for an Envoy without the filter, which is measured once."""
+        return Point(0, 0, self.asked, self.headers, self.workers)
+
 
 AXES = {
     "series held": {n: Point(routes=5000, filled=n, asked=1) for n in (1, 100, 5000)},
@@ -83,56 +89,59 @@ def drive(folder, port, point, paths, seconds):
     return requests
 
 
-def measure(folder, points, rounds, seconds):
-    """By point: the costs of bare Envoy and of the filter."""
-    processes = []
+def start_each(folder, points, processes):
+    """Process and port of an Envoy for each point; the bare ones have no routes."""
     running = {}
+    for point in points:
+        filters = [module(FILTER, plugin(point.routes))] if point.routes else []
+        # More workers than one core has room for need more of them.
+        core = SERVER_CORE if point.workers == 1 else None
+        process, port, _ = start(folder, "Envoy", filters, [], workers=point.workers, core=core)
+        processes.append(process)
+        running[point] = process, port
+    return running
+
+
+def measure(folder, points, rounds, seconds):
+    """By point, those of bare Envoys too: the costs of all rounds."""
+    processes = []
     try:
-        for name, point in points.items():
-            for filters in ([], [module(FILTER, plugin(point.routes))]):
-                # More workers than one core has room for need more of them.
-                core = SERVER_CORE if point.workers == 1 else None
-                process, port, _ = start(
-                    folder, "Envoy", filters, [], workers=point.workers, core=core
-                )
-                processes.append(process)
-                running[name, bool(filters)] = process, port
-        for (name, _), (_, port) in running.items():
+        running = start_each(folder, points, processes)
+        for point, (_, port) in running.items():
             # Once all paths, where that is asked for; and it warms up.
-            drive(folder, port, points[name], points[name].filled or points[name].asked, seconds)
-        measured = {which: [] for which in running}
-        for turn in range(rounds):
-            order = list(running.items())
-            for (name, counted), (process, port) in order[:: 1 if turn % 2 else -1]:
+            drive(folder, port, point, point.filled or point.asked, seconds)
+        measured = {point: [] for point in running}
+        for _, order in in_turn(running, rounds):
+            for point in order:
+                process, port = running[point]
                 before = cpu_nanoseconds(process.pid)
-                requests = drive(folder, port, points[name], points[name].asked, seconds)
+                requests = drive(folder, port, point, point.asked, seconds)
                 cost = (cpu_nanoseconds(process.pid) - before) / requests / 1000
-                measured[name, counted].append(cost)
+                measured[point].append(cost)
+        return measured
     finally:
         end(processes)
-    return measured
 
 
 def main():
     parser = argparse.ArgumentParser(description="what a request costs as more is counted")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=1, help="for each run")
     parser.add_argument("--axes", nargs="+", choices=list(AXES), default=list(AXES))
-    arguments = parser.parse_args()
-    print(f"\nCPU per request (us), {arguments.rounds} rounds of {arguments.seconds} s\n")
-    print("| what grows | | bare Envoy, min | filter, min | added, of minima | added, median of pairs |")
-    print("|---|---|---|---|---|---|")
-    for axis in arguments.axes:
+    asked = parser.parse_args()
+    rows = []
+    for axis in asked.axes:
+        points = AXES[axis]
         with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
-            points = AXES[axis]
-            measured = measure(Path(folder), points, arguments.rounds, arguments.seconds)
-        for point in points:
-            bare, counted = measured[point, False], measured[point, True]
-            pairs = statistics.median(a - b for a, b in zip(counted, bare))
-            print(
-                f"| {axis} | {point:,} | {min(bare):.2f} | {min(counted):.2f} "
-                f"| {min(counted) - min(bare):.2f} | {pairs:.2f} |"
-            )
+            both = dict.fromkeys([each for p in points.values() for each in (p.bare(), p)])
+            measured = measure(Path(folder), both, asked.rounds, asked.seconds)
+        for much, point in points.items():
+            bare, counted = measured[point.bare()], measured[point]
+            cells = [axis, f"{much:,}", f"{min(bare):.2f}", f"{min(counted):.2f}"]
+            rows.append(cells + added_row([counted], [bare]))
+    heads = ["what grows", "", "bare Envoy, min", "filter, min", *ADDED_HEADS]
+    caption = f"Microseconds. Rounds: {asked.rounds}; seconds of each: {asked.seconds}."
+    show("growth", heads, rows, caption=caption)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,15 @@
 
 Each kind of work that bench/instructions knows is done for two numbers of rounds; the
 difference is the work without what was prepared for it. Linux only; needs Valgrind
-and what `make bench-instructions` builds before it runs this.
-
-    usage: bench/instructions.py
+and what `make bench-instructions` builds.
 """
 
 import re
 import subprocess
 import sys
 
-from envoys import TARGET, tool
+from processes import TARGET, built, tool
+from tables import show
 
 PROGRAM = TARGET / "release" / "gatemeter-bench-instructions"
 ROUNDS = (2, 6)
@@ -30,17 +29,16 @@ def counted(work, rounds):
 
 
 def main():
-    if not PROGRAM.exists():
-        sys.exit(f"{PROGRAM} is missing; run: make bench-instructions")
-    listed = subprocess.run([PROGRAM], capture_output=True, text=True, check=True).stdout
-    print("| work | instructions | in a round |")
-    print("|---|---|---|")
+    program = built(PROGRAM, "make bench-instructions")
+    listed = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     few, many = ROUNDS
+    rows = []
     for line in listed.splitlines():
         work, unit = line.split("\t")
         (least, units), (most, _) = counted(work, few), counted(work, many)
         each = (most - least) / (many - few) / units
-        print(f"| {work} | {each:,.0f} per {unit} | {units:,} |")
+        rows.append([work, f"{each:,.0f} per {unit}", f"{units:,}"])
+    show("instructions", ["work", "instructions", "in a round"], rows)
 
 
 if __name__ == "__main__":

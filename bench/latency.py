@@ -17,8 +17,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from envoys import end
 from load import as_many_as_fit, at_constant_rate
+from processes import end
+from rounds import in_turn
+from tables import show
 from variants import PATH, SETTINGS, add_variants_option, start_each, variants
 
 SHARES = (0.5, 0.9)
@@ -29,10 +31,10 @@ QUANTILES = ("p50", "p99", "p999")
 def capacities(running, setting, rounds, seconds):
     """Requests a second, by variant."""
     measured = {name: [] for name in running}
-    for _ in range(rounds):
-        for name, (_, port) in running.items():
+    for _, order in in_turn(running, rounds):
+        for name in order:
             requests, took = as_many_as_fit(
-                port, PATH, seconds, setting.request, connections=CONNECTIONS
+                running[name][1], PATH, seconds, setting.request, connections=CONNECTIONS
             )
             measured[name].append(requests / took)
     return {name: statistics.median(each) for name, each in measured.items()}
@@ -41,8 +43,8 @@ def capacities(running, setting, rounds, seconds):
 def latencies(running, setting, capacity, rounds, seconds):
     """By variant and share of its capacity: the quantiles, the least of the rounds."""
     measured = {(name, share): [] for name in running for share in SHARES}
-    for _ in range(rounds):
-        for name, share in measured:
+    for _, order in in_turn(measured, rounds):
+        for name, share in order:
             port = running[name][1]
             rate = round(capacity[name] * share)
             measured[name, share].append(
@@ -58,10 +60,9 @@ def main():
     parser = argparse.ArgumentParser(description="throughput and latency, by variant")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=1, help="for each run")
-    parser.add_argument("--setting", choices=list(SETTINGS), default="direct-small")
     add_variants_option(parser, ["native", "lua", "naive", "logger", "filter"])
     arguments = parser.parse_args()
-    rounds, seconds, setting = arguments.rounds, arguments.seconds, SETTINGS[arguments.setting]
+    rounds, seconds, setting = arguments.rounds, arguments.seconds, SETTINGS["direct-small"]
     names = list(dict.fromkeys(["bare", *arguments.variants]))
     processes = []
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
@@ -72,16 +73,13 @@ def main():
             found = latencies(running, setting, capacity, rounds, seconds)
         finally:
             end(processes)
-    print(
-        f"\n{arguments.setting}: latency in microseconds at a constant rate, "
-        f"least of {rounds} rounds of {seconds} s\n"
-    )
+    caption = f"Microseconds, the least of the rounds. Rounds: {rounds}; seconds of each: {seconds}."
     heads = [f"{share:.0%}: {quantile}" for share in SHARES for quantile in QUANTILES]
-    print(f"| variant | requests/s | {' | '.join(heads)} |")
-    print("|---" * (2 + len(heads)) + "|")
+    rows = []
     for name in names:
-        values = [f"{value:.0f}" for share in SHARES for value in found[name, share]]
-        print(f"| {variants()[name].title} | {capacity[name]:,.0f} | {' | '.join(values)} |")
+        values = [f"{value:,.0f}" for share in SHARES for value in found[name, share]]
+        rows.append([variants()[name].title, f"{capacity[name]:,.0f}", *values])
+    show("latency", ["variant", "requests/s", *heads], rows, caption=caption)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from envoys import cpu_nanoseconds, end, module, start
+from envoys import module, start
+from processes import cpu_nanoseconds, end
+from rounds import ADDED_HEADS, RATIO_HEADS, added_row, flat, in_turn, ratio_row
+from tables import show
 from variants import FILTER, PLUGIN, compared
 
 BARE, EMPTY, OURS = "bare Envoy", "empty SDK filter", "Gatemeter, filter"
@@ -44,24 +47,24 @@ def main():
     }
     measured = {name: [] for name in variants}
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
-        for turn in range(rounds + 1):
-            for name, filters in variants.items():
-                found = one_start(Path(folder), name, filters)
-                if turn > 0:  # the first round brings the files into memory
+        for turn, order in in_turn(variants, rounds + 1):
+            for name in order:
+                found = one_start(Path(folder), name, variants[name])
+                if turn > 1:  # the first round brings the files into memory
                     measured[name].append(found)
-    print(f"\nstart of Envoy, {rounds} rounds, milliseconds\n")
-    print("| variant | ready, min | median | added, of minima | CPU, min | median | added, of minima |")
-    print("|---|---|---|---|---|---|---|")
-    added = {}
-    for name, each in measured.items():
-        shown = []
-        for which in (0, 1):
-            values, bare = [one[which] for one in each], [one[which] for one in measured[BARE]]
-            added[name, which] = min(values) - min(bare)
-            shown += [min(values), statistics.median(values), added[name, which]]
-        print(f"| {name} | {' | '.join(f'{value:.1f}' for value in shown)} |")
-    ready, cpu = (added[OURS, which] / added[EMPTY, which] for which in (0, 1))
-    print(f"\nadded by the filter, of that by an empty one: {ready:.2f}; CPU {cpu:.2f} (at most {TARGET_RATIO})")
+    rows, ratios = [], []
+    for which, figure in enumerate(("until it is ready", "CPU")):
+        # Each start is a process of its own, so each round a fleet.
+        costs = {name: [[one[which]] for one in each] for name, each in measured.items()}
+        for name in variants:
+            every = flat(costs[name])
+            cells = [figure, name, f"{min(every):.1f}", f"{statistics.median(every):.1f}"]
+            rows.append(cells + (["", "", ""] if name == BARE else added_row(costs[name], costs[BARE])))
+        what = f"{figure}: {OURS}, of {EMPTY}"
+        ratios.append(ratio_row(what, costs[OURS], costs[EMPTY], costs[BARE], TARGET_RATIO))
+    caption = f"Milliseconds. Rounds: {rounds}."
+    show("start", ["figure", "variant", "min", "median", *ADDED_HEADS], rows, caption=caption)
+    show("start-ratios", RATIO_HEADS, ratios)
 
 
 if __name__ == "__main__":

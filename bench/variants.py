@@ -3,11 +3,11 @@
 All variants count by method, path and status, but for bare Envoy and the floors.
 """
 
-import sys
 from dataclasses import dataclass
 
-from envoys import MODULE, NATIVE_MODULE, ROOT, TARGET, TYPE, cluster, module, native_module, start
+from envoys import MODULE, NATIVE_MODULE, TYPE, cluster, module, native_module, start
 from load import LOAD_CORE, SERVER_CORE
+from processes import ROOT, TARGET, built
 
 FILTER = "filters.http.wasm.v3.Wasm"
 LOGGER = "access_loggers.wasm.v3.WasmAccessLog"
@@ -27,9 +27,7 @@ class Variant:
 def compared(name):
     """A module of bench/modules, built."""
     wasm = TARGET / "wasm32-wasip1" / "release" / f"gatemeter_{name}_module.wasm"
-    if not wasm.exists():
-        sys.exit(f"{wasm} is missing; run: make bench-modules")
-    return wasm
+    return built(wasm, "make bench-modules")
 
 
 def native_logger():
@@ -66,9 +64,8 @@ def lua_filter():
 
 def variants():
     """By the names that the command lines know; ends the program where a module is missing."""
-    for needed, command in ((MODULE, "make wasm"), (NATIVE_MODULE, "make native")):
-        if not needed.exists():
-            sys.exit(f"{needed} is missing; run: {command}")
+    built(MODULE, "make wasm")
+    built(NATIVE_MODULE, "make native")
     naive, floor = compared("naive"), compared("floor")
     return {
         "bare": Variant("bare Envoy"),
