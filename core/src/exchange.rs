@@ -16,11 +16,11 @@
 //! Nothing is paused, and nothing is changed but the signal headers that the
 //! configuration lists under `strip`.
 
-use crate::header_map::{Lengths, Pairs, Walk as _};
+use crate::header_map::{Lengths, Pairs};
 use crate::host::{Headers, Property, Stream};
 use crate::labels::{Method, ResponseFlags, Status};
 use crate::recorder::{Asked, Counted, Facts, Heard, PathId, Recorder, RequestPath};
-use crate::words::same;
+use crate::words::is;
 
 /// `response.code_details` of a hop that Envoy redirected internally.
 const INTERNAL_REDIRECT: &[u8] = b"internal_redirect";
@@ -29,62 +29,79 @@ const INTERNAL_REDIRECT: &[u8] = b"internal_redirect";
 const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// Where a route that rewrites keeps the path of before.
-const ORIGINAL_PATH: &str = "x-envoy-original-path";
+const ORIGINAL_PATH: &[u8; 21] = b"x-envoy-original-path";
 
 /// Most headers of a map that are looked at; Envoy takes 100, unless it is
 /// told otherwise.
 const MAX_HEADERS: usize = 500;
 
+/// The moment at which an exchange started whose clock failed: what is subtracted
+/// from it is nothing.
+const NEVER: u64 = u64::MAX;
+
 /// What is known of one exchange so far.
 #[derive(Debug)]
 pub struct Exchange {
-    /// Monotonic nanoseconds; `None` where the clock failed.
-    started: Option<u64>,
-    request: Option<Request>,
+    /// Monotonic nanoseconds, or [`NEVER`].
+    started: u64,
+    request: Request,
     response: Option<Status>,
     /// What its response said, if that was anything of interest.
     heard: Option<Box<Heard>>,
-    counted: bool,
-    open: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It ended, or never began.
+    Over,
+    Open,
+    /// It has been counted, and is open still.
+    Counted,
 }
 
 #[derive(Debug)]
 struct Request {
-    method: Method,
-    path: RequestPath,
     facts: u64,
+    /// [`RequestPath::Unread`] where nothing of the request is known.
+    path: RequestPath,
+    method: Method,
 }
 
 impl Request {
-    /// What is known of a request without headers.
-    const UNKNOWN: Self = Self {
-        method: Method::OTHER,
-        path: RequestPath::Known(PathId::UNMATCHED),
+    /// A request that was not read.
+    const UNREAD: Self = Self {
         facts: 0,
+        path: RequestPath::Unread,
+        method: Method::OTHER,
     };
 
-    /// `None` where the map has neither method nor path. Of a repeated header
+    /// What is known of a request without headers.
+    const UNKNOWN: Self = Self {
+        path: RequestPath::Known(PathId::UNMATCHED),
+        ..Self::UNREAD
+    };
+
+    /// [`Self::UNREAD`] where the map has neither method nor path. Of a repeated header
     /// the first counts, as Envoy has it. `began` is when it came.
-    #[inline]
+    #[inline(always)]
     fn read(
         recorder: &mut Recorder,
         host: &impl Stream,
         map: &impl Pairs,
         path_from: PathFrom,
-        began: Option<u64>,
-    ) -> Option<Self> {
+        began: u64,
+    ) -> Self {
         if recorder.asks() {
             return Self::read_all(recorder, host, map, path_from, began);
         }
-        let mut headers = map.first(MAX_HEADERS);
-        let lengths = path_from.lengths(recorder);
         let (mut method, mut path, mut original) = (None, None, None);
-        while let Some((name, value)) = headers.next_of(lengths) {
-            if same(name, b":method") {
-                method = method.or(Some(value));
-            } else if same(name, b":path") {
+        for (name, value) in map.of(path_from.lengths(recorder), MAX_HEADERS) {
+            if is(name, b":path") {
                 path = path.or(Some(value));
-            } else if path_from == PathFrom::OriginalPath && same(name, ORIGINAL_PATH.as_bytes()) {
+            } else if is(name, b":method") {
+                method = method.or_else(|| Some(Method::new(value)));
+            } else if path_from == PathFrom::OriginalPath && is(name, ORIGINAL_PATH) {
                 original = original.or(Some(value));
             }
             // Envoy puts the pseudo-headers first: most headers need no look.
@@ -106,18 +123,16 @@ impl Request {
         host: &impl Stream,
         map: &impl Pairs,
         path_from: PathFrom,
-        began: Option<u64>,
-    ) -> Option<Self> {
-        let mut headers = map.first(MAX_HEADERS);
-        let lengths = path_from.lengths(recorder);
+        began: u64,
+    ) -> Self {
         let (mut method, mut path, mut original) = (None, None, None);
         let mut asked = Asked::default();
-        while let Some((name, value)) = headers.next_of(lengths) {
-            if same(name, b":method") {
-                method = method.or(Some(value));
-            } else if same(name, b":path") {
+        for (name, value) in map.of(path_from.lengths(recorder), MAX_HEADERS) {
+            if is(name, b":path") {
                 path = path.or(Some(value));
-            } else if same(name, ORIGINAL_PATH.as_bytes()) {
+            } else if is(name, b":method") {
+                method = method.or_else(|| Some(Method::new(value)));
+            } else if is(name, ORIGINAL_PATH) {
                 original = original.or(Some(value));
             } else {
                 recorder.ask(name, value, &mut asked);
@@ -128,28 +143,34 @@ impl Request {
             PathFrom::OriginalPath => original.or(path),
         };
         if method.is_some() || path.is_some() {
+            let began = (began != NEVER).then_some(began);
             recorder.asked_all(host, path, began, &mut asked);
         }
         Self::of(recorder, method, path, asked.facts)
     }
 
-    #[inline]
+    #[inline(always)]
     fn of(
         recorder: &mut Recorder,
-        method: Option<&[u8]>,
+        method: Option<Method>,
         path: Option<&[u8]>,
         facts: u64,
-    ) -> Option<Self> {
-        if method.is_none() && path.is_none() {
-            return None;
-        }
-        Some(Self {
+    ) -> Self {
+        let path = match path {
+            Some(path) => recorder.look_up(path),
+            None if method.is_none() => return Self::UNREAD,
+            None => RequestPath::Known(PathId::UNMATCHED),
+        };
+        Self {
             facts,
-            method: method.map_or(Method::OTHER, Method::new),
-            path: path.map_or(RequestPath::Known(PathId::UNMATCHED), |path| {
-                recorder.look_up(path)
-            }),
-        })
+            path,
+            method: method.unwrap_or(Method::OTHER),
+        }
+    }
+
+    #[inline]
+    fn is_unread(&self) -> bool {
+        matches!(self.path, RequestPath::Unread)
     }
 }
 
@@ -168,7 +189,7 @@ impl PathFrom {
     fn lengths(self, recorder: &Recorder) -> Lengths {
         match self {
             Self::Path => recorder.asked_lengths(),
-            Self::OriginalPath => recorder.asked_lengths().with(ORIGINAL_PATH),
+            Self::OriginalPath => recorder.asked_lengths().with_length(ORIGINAL_PATH.len()),
         }
     }
 }
@@ -177,77 +198,120 @@ impl PathFrom {
 struct Response {
     status: Option<Status>,
     /// Of a repeated `content-type` the first counts.
-    event_stream: Option<bool>,
+    event_stream: bool,
     heard: Option<Box<Heard>>,
 }
 
 impl Response {
     /// Reads the map, and gives its signals to the recorder; `now` is any
     /// moment of the exchange.
+    #[inline(always)]
     fn read(recorder: &mut Recorder, host: &impl Stream, map: &impl Pairs, now: u64) -> Self {
-        let mut response = Self {
-            status: None,
-            event_stream: None,
-            heard: None,
-        };
-        if map.count() > MAX_HEADERS {
-            response.heard.get_or_insert_default().may_have_all();
-        }
-        let mut headers = map.first(MAX_HEADERS);
+        let (mut status, mut heard) = (None, None);
+        let (mut has_type, mut event_stream) = (false, false);
         let lengths = recorder.heard_lengths();
-        while let Some((name, value)) = headers.next_of(lengths) {
-            if same(name, b":status") {
-                response.status = response.status.or(Some(Status::new(value)));
+        for (name, value) in map.of(lengths, MAX_HEADERS) {
+            if is(name, b":status") {
+                status = status.or_else(|| Some(Status::new(value)));
                 continue;
             }
-            if !recorder.is_heard(name) {
-                continue;
-            }
-            if same(name, b"content-type") {
-                if response.event_stream.is_none() {
-                    response.event_stream = Some(is_event_stream(value));
+            if is(name, b"content-type") {
+                if !has_type {
+                    has_type = true;
+                    event_stream = is_event_stream(value);
                 }
                 if !recorder.hears_content_type() {
                     continue;
                 }
+            } else if !recorder.is_heard(name) {
+                continue;
             }
-            let heard = response.heard.get_or_insert_default();
-            recorder.hear(host, name, value, now, heard);
+            heard = Some(hear(recorder, host, name, value, now, heard.take()));
         }
-        if let Some(heard) = &mut response.heard {
-            recorder.heard_all(host, map, heard);
+        let more = map.count() > MAX_HEADERS;
+        if more || heard.is_some() {
+            heard = Some(hear_all(recorder, host, map, more, heard));
         }
-        response
+        Self {
+            status,
+            event_stream,
+            heard,
+        }
     }
 }
 
+/// One header that may be of interest.
+#[inline(never)]
+fn hear(
+    recorder: &mut Recorder,
+    host: &impl Stream,
+    name: &[u8],
+    value: &[u8],
+    now: u64,
+    heard: Option<Box<Heard>>,
+) -> Box<Heard> {
+    let mut heard = heard.unwrap_or_default();
+    let now = if now == NEVER { 0 } else { now };
+    recorder.hear(host, name, value, now, &mut heard);
+    heard
+}
+
+/// Those of interest have been heard; `more` where there are headers that were
+/// not looked at.
+#[inline(never)]
+fn hear_all(
+    recorder: &mut Recorder,
+    host: &impl Stream,
+    map: &impl Pairs,
+    more: bool,
+    heard: Option<Box<Heard>>,
+) -> Box<Heard> {
+    let mut heard = heard.unwrap_or_default();
+    if more {
+        heard.may_have_all();
+    }
+    recorder.heard_all(host, map, &mut heard);
+    heard
+}
+
 impl Exchange {
+    /// None, where one may begin.
+    pub const NONE: Self = Self {
+        started: 0,
+        request: Request::UNREAD,
+        response: None,
+        heard: None,
+        stage: Stage::Over,
+    };
+
     /// An exchange begins.
+    #[inline]
     pub fn start(recorder: &mut Recorder, host: &impl Stream) -> Self {
         recorder.begin();
-        let started = host.now().map_err(|error| recorder.failed(error)).ok();
+        let started = host.now().unwrap_or_else(|error| {
+            recorder.failed(error);
+            NEVER
+        });
         Self {
             started,
-            request: None,
-            response: None,
-            heard: None,
-            counted: false,
-            open: true,
+            stage: Stage::Open,
+            ..Self::NONE
         }
     }
 
     /// The request's headers, before any route rewrites them.
+    #[inline]
     pub fn on_request_headers(&mut self, recorder: &mut Recorder, host: &impl Stream) {
         self.request = read_request(recorder, host, PathFrom::Path, self.started);
     }
 
     /// The final response's headers.
+    #[inline]
     pub fn on_response_headers(&mut self, recorder: &mut Recorder, host: &impl Stream) {
         let Some(map) = headers(recorder, host, Headers::Response) else {
             return;
         };
-        let now = self.started.unwrap_or(0);
-        let response = Response::read(recorder, host, &map, now);
+        let response = Response::read(recorder, host, &map, self.started);
         // It may be the proxy's own memory, which stripping changes.
         drop(map);
         self.response = response.status;
@@ -255,42 +319,55 @@ impl Exchange {
             recorder.strip(host, heard);
         }
         self.heard = response.heard;
-        if self.counted {
+        let Some(status) = response.status else {
             return;
+        };
+        let method = self.request.method;
+        if response.event_stream
+            || status.code() == 101
+            || (method == Method::CONNECT && status.code() / 100 == 2)
+        {
+            self.stays_open(recorder, host, status);
         }
-        let method = self.request.as_ref().map(|request| request.method);
-        let stays_open = response.event_stream == Some(true)
-            || response.status.is_some_and(|status| {
-                status.code() == 101
-                    || (method == Some(Method::CONNECT) && status.code() / 100 == 2)
-            });
-        if stays_open && let Some(status) = response.status {
+    }
+
+    /// Its end may be hours away.
+    #[cold]
+    fn stays_open(&mut self, recorder: &mut Recorder, host: &impl Stream, status: Status) {
+        if self.stage == Stage::Open {
             let nanos = self.elapsed(recorder, host);
             self.count(recorder, host, status, nanos);
         }
     }
 
     /// Everything is over; headers and properties can still be read.
+    #[inline]
     pub fn on_log(&mut self, recorder: &mut Recorder, host: &impl Stream) {
         if let Some(heard) = &self.heard {
             hear_the_end(recorder, host, heard);
         }
-        if self.counted {
+        if self.stage != Stage::Open {
             return;
         }
-        if let Some(status) = self.response {
-            let nanos = self.elapsed(recorder, host);
-            if status.is_server_error() && !self.is_excluded() {
-                note_local_reply(recorder, host);
-            }
-            return self.count(recorder, host, status, nanos);
+        let Some(status) = self.response else {
+            return self.unanswered(recorder, host);
+        };
+        let nanos = self.elapsed(recorder, host);
+        if status.is_server_error() {
+            self.failed(recorder, host);
         }
+        self.count(recorder, host, status, nanos);
+    }
+
+    /// The end of an exchange of which no response headers passed the filter.
+    #[cold]
+    fn unanswered(&mut self, recorder: &mut Recorder, host: &impl Stream) {
         if is_internal_redirect(recorder, host) {
-            self.counted = true;
+            self.stage = Stage::Counted;
             return recorder.internal_redirect(host);
         }
-        if self.request.is_none() {
-            self.request = read_request(recorder, host, PathFrom::Path, self.started);
+        if self.request.is_unread() {
+            self.read_late(recorder, host);
         }
         if self.is_excluded() {
             return self.count(recorder, host, Status::OTHER, 0);
@@ -304,40 +381,69 @@ impl Exchange {
         self.count(recorder, host, status, nanos);
     }
 
+    #[inline(never)]
+    fn read_late(&mut self, recorder: &mut Recorder, host: &impl Stream) {
+        self.on_request_headers(recorder, host);
+    }
+
+    /// The service failed, or Envoy in its place.
+    #[cold]
+    fn failed(&self, recorder: &mut Recorder, host: &impl Stream) {
+        if !self.is_excluded() {
+            note_local_reply(recorder, host);
+        }
+    }
+
     /// The context goes away. An exchange that was never logged is counted
     /// with what is known of it.
+    #[inline]
     pub fn on_end(&mut self, recorder: &mut Recorder, host: &impl Stream) {
-        if !self.open {
-            return;
+        match self.stage {
+            Stage::Over => return,
+            Stage::Counted => {}
+            Stage::Open => self.unlogged(recorder, host),
         }
-        self.open = false;
-        if !self.counted {
-            let nanos = self.elapsed(recorder, host);
-            let status = self.response.unwrap_or(Status::OTHER);
-            self.count(recorder, host, status, nanos);
+        self.stage = Stage::Over;
+        // It holds no memory any more, whoever drops it, or does not.
+        if self.heard.is_some() || self.request.path.is_candidate() {
+            self.free();
         }
         recorder.end(host);
     }
 
+    #[cold]
+    fn free(&mut self) {
+        self.heard = None;
+        self.request.path = RequestPath::Unread;
+    }
+
+    #[cold]
+    fn unlogged(&mut self, recorder: &mut Recorder, host: &impl Stream) {
+        let nanos = self.elapsed(recorder, host);
+        let status = self.response.unwrap_or(Status::OTHER);
+        self.count(recorder, host, status, nanos);
+    }
+
+    #[inline]
     fn count(&mut self, recorder: &mut Recorder, host: &impl Stream, status: Status, nanos: u64) {
-        self.counted = true;
-        let unknown = Request::UNKNOWN;
-        let request = self.request.as_ref().unwrap_or(&unknown);
-        let facts = self.heard.as_ref().map_or(0, |heard| heard.facts);
-        count(recorder, host, request, facts, status, nanos);
+        self.stage = Stage::Counted;
+        let request = &self.request;
+        if !recorder.request_like_another(request.method, &request.path, status, nanos) {
+            let facts = self.heard.as_ref().map_or(0, |heard| heard.facts);
+            count(recorder, host, request, facts, status, nanos);
+        }
     }
 
     #[inline]
     fn is_excluded(&self) -> bool {
-        let request = self.request.as_ref();
-        request.is_some_and(|request| request.path == RequestPath::Excluded)
+        self.request.path == RequestPath::Excluded
     }
 
+    #[inline]
     fn elapsed(&self, recorder: &mut Recorder, host: &impl Stream) -> u64 {
-        match (self.started, host.now()) {
-            (Some(started), Ok(now)) => now.saturating_sub(started),
-            (None, Ok(_)) => 0,
-            (_, Err(error)) => {
+        match host.now() {
+            Ok(now) => now.saturating_sub(self.started),
+            Err(error) => {
                 recorder.failed(error);
                 0
             }
@@ -352,25 +458,30 @@ impl Exchange {
 /// stripped, the path is `x-envoy-original-path` or else `:path`, the duration
 /// is `request.duration`. A request that Envoy's codec refused reaches it too,
 /// without headers and status.
+#[inline]
 pub fn on_access_log(recorder: &mut Recorder, host: &impl Stream) {
     // The clock is read only where a player may have to be timed.
-    let now = recorder
-        .listens_to_players()
-        .then(|| host.now().map_err(|error| recorder.failed(error)).ok())
-        .flatten();
-    let request = read_request(recorder, host, PathFrom::OriginalPath, now);
+    let now = if recorder.listens_to_players() {
+        moment(recorder, host)
+    } else {
+        NEVER
+    };
+    let mut request = read_request(recorder, host, PathFrom::OriginalPath, now);
     let (mut response, mut facts) = (None, 0);
     if let Some(map) = headers(recorder, host, Headers::Response) {
-        let read = Response::read(recorder, host, &map, now.unwrap_or(0));
+        let read = Response::read(recorder, host, &map, now);
         response = read.status;
         if let Some(heard) = read.heard {
             facts = heard.facts;
             hear_the_end(recorder, host, &heard);
         }
     }
-    let Some(request) = request.or_else(|| response.map(|_| Request::UNKNOWN)) else {
-        return recorder.unparsed(host);
-    };
+    if request.is_unread() {
+        if response.is_none() {
+            return recorder.unparsed(host);
+        }
+        request = Request::UNKNOWN;
+    }
     let redirect = response.is_none_or(|status| status.code() / 100 == 3);
     if redirect && is_internal_redirect(recorder, host) {
         return recorder.internal_redirect(host);
@@ -378,12 +489,27 @@ pub fn on_access_log(recorder: &mut Recorder, host: &impl Stream) {
     if request.path == RequestPath::Excluded {
         return recorder.excluded(host);
     }
-    let status = status_of_unanswered(recorder, host, response);
+    let status = match response {
+        Some(status) if status.is_ordinary() => status,
+        _ => status_of_unanswered(recorder, host, response),
+    };
     let nanos = request_duration(recorder, host).unwrap_or(0);
-    count(recorder, host, &request, facts, status, nanos);
+    if !recorder.request_like_another(request.method, &request.path, status, nanos) {
+        count(recorder, host, &request, facts, status, nanos);
+    }
+}
+
+/// Now, or [`NEVER`].
+#[cold]
+fn moment(recorder: &mut Recorder, host: &impl Stream) -> u64 {
+    host.now().unwrap_or_else(|error| {
+        recorder.failed(error);
+        NEVER
+    })
 }
 
 /// What can be heard of a response only when it is over.
+#[inline(never)]
 fn hear_the_end(recorder: &mut Recorder, host: &impl Stream, heard: &Heard) {
     if heard.timing_in_trailers
         && let Some(map) = headers(recorder, host, Headers::ResponseTrailers)
@@ -396,6 +522,8 @@ fn hear_the_end(recorder: &mut Recorder, host: &impl Stream, heard: &Heard) {
     }
 }
 
+/// Counts an exchange in whatever way is right.
+#[inline(never)]
 fn count(
     recorder: &mut Recorder,
     host: &impl Stream,
@@ -424,19 +552,23 @@ fn count(
     }
 }
 
+#[inline(always)]
 fn read_request(
     recorder: &mut Recorder,
     host: &impl Stream,
     path_from: PathFrom,
-    began: Option<u64>,
-) -> Option<Request> {
-    let map = headers(recorder, host, Headers::Request)?;
-    Request::read(recorder, host, &map, path_from, began)
+    began: u64,
+) -> Request {
+    match headers(recorder, host, Headers::Request) {
+        Some(map) => Request::read(recorder, host, &map, path_from, began),
+        None => Request::UNREAD,
+    }
 }
 
 fn read_status(recorder: &mut Recorder, host: &impl Stream) -> Option<Status> {
     let map = headers(recorder, host, Headers::Response)?;
-    map.first(MAX_HEADERS)
+    map.pairs()
+        .take(MAX_HEADERS)
         .find(|(name, _)| *name == b":status")
         .map(|(_, value)| Status::new(value))
 }
@@ -449,8 +581,7 @@ fn status_of_unanswered(
     sent: Option<Status>,
 ) -> Status {
     if let Some(status) = sent
-        && !status.is_server_error()
-        && status != Status::OTHER
+        && status.is_ordinary()
     {
         return status;
     }
@@ -488,6 +619,7 @@ fn integer(recorder: &mut Recorder, host: &impl Stream, which: Property) -> Opti
 }
 
 /// `None`, and a counted failure, where the map cannot be read.
+#[inline]
 fn headers<H: Stream>(recorder: &mut Recorder, host: &H, which: Headers) -> Option<H::Map> {
     host.headers(which)
         .map_err(|error| recorder.failed(error))

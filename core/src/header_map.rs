@@ -17,73 +17,104 @@ use std::ops::Deref;
 
 /// Headers as a host hands them over.
 pub trait Pairs {
-    /// Of names, in lower case, and values, the first `most`, in the order of the map.
-    fn first(&self, most: usize) -> impl Walk<'_>;
+    /// Names, in lower case, and values, in the order of the map.
+    fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])>;
 
     /// How many there are, as the host has it.
     fn count(&self) -> usize;
 
-    /// All of them.
+    /// Of the first `most` those whose names have one of these lengths, or look as
+    /// if.
     #[inline]
-    fn pairs(&self) -> impl Walk<'_> {
-        self.first(usize::MAX)
-    }
-}
-
-/// Goes over the pairs of a map.
-pub trait Walk<'a>: Iterator<Item = (&'a [u8], &'a [u8])> + Sized {
-    /// The next pair whose name has one of these lengths, or looks as if.
-    #[inline]
-    fn next_of(&mut self, lengths: Lengths) -> Option<(&'a [u8], &'a [u8])> {
-        self.find(|(name, _)| lengths.may_be(name.len() as u64))
+    fn of(&self, lengths: Lengths, most: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let first = self.pairs().take(most);
+        first.filter(move |(name, _)| lengths.may_be(name.len() as u64))
     }
 }
 
 /// A serialized map.
 impl<B: Deref<Target = [u8]>> Pairs for B {
     #[inline]
-    fn first(&self, most: usize) -> impl Walk<'_> {
-        HeaderMap::new(self).first(most)
+    fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        HeaderMap::new(self)
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(&self) -> usize {
         HeaderMap::new(self).len()
+    }
+
+    #[inline(always)]
+    fn of(&self, lengths: Lengths, most: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+        HeaderMap::new(self).of(lengths, most)
     }
 }
 
 /// The name and value pairs of a serialized map.
 #[derive(Clone, Debug)]
 pub struct HeaderMap<'a> {
-    /// Of name and value, for each pair that is left.
+    /// Of name and value, for each pair.
     sizes: &'a [[u8; 8]],
+    /// The same for each that is left.
+    rest: &'a [[u8; 8]],
+    /// The sum of those that are not.
+    before: Sizes,
     /// All names and values, with a NUL behind each.
     data: &'a [u8],
-    /// Where the next name begins, as a sum of sizes in their own form: of names in
-    /// the lower half, with the NULs, of values in the upper. Beyond 4 GiB it is
-    /// wrong, and so are the pairs of a host that says so; they never leave `data`.
-    next: u64,
+    lengths: Lengths,
 }
 
-/// Lengths of names, as a bit for each; from 64 on a length shares its bit with
-/// the one that is 64 shorter.
+/// A sum of sizes in their own form: of names in the lower half, of values in the
+/// upper, without the NULs. Beyond 4 GiB it is wrong, and so are the pairs of a
+/// host that says so; they never leave the data.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sizes(u64);
+
+impl Sizes {
+    #[inline]
+    const fn of(size: [u8; 8]) -> Self {
+        Self(u64::from_le_bytes(size))
+    }
+
+    #[inline]
+    const fn and(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "it is the lower half")]
+    const fn of_names(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    #[inline]
+    const fn of_values(self) -> usize {
+        Self(self.0 >> 32).of_names()
+    }
+}
+
+/// Lengths of names, as a bit for each, that of 0 uppermost; from 64 on a length
+/// shares its bit with the one that is 64 shorter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lengths(u64);
 
 impl Lengths {
-    /// Every length.
-    pub const ALL: Self = Self(u64::MAX);
-
     /// These lengths and that of `name`.
     #[must_use]
     pub const fn with(self, name: &str) -> Self {
-        Self(self.0 | 1 << (name.len() % 64))
+        self.with_length(name.len())
+    }
+
+    /// These lengths and that one.
+    #[must_use]
+    pub const fn with_length(self, length: usize) -> Self {
+        Self(self.0 | (1 << 63) >> (length % 64))
     }
 
     /// Whether that of the name is among them, by the lowest bits of its size.
     #[inline]
     const fn may_be(self, size: u64) -> bool {
-        self.0 >> (size % 64) & 1 == 1
+        (self.0 << (size % 64)).cast_signed() < 0
     }
 }
 
@@ -92,28 +123,36 @@ impl<'a> HeaderMap<'a> {
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
         let pairs = bytes.split_first_chunk::<4>().and_then(|(count, rest)| {
-            let sizes = (u32::from_le_bytes(*count) as usize).checked_mul(8)?;
-            rest.split_at_checked(sizes)
+            let count = u32::from_le_bytes(*count) as usize;
+            let sizes = rest.as_chunks().0.get(..count)?;
+            Some((sizes, rest.get(8 * count..)?))
         });
         let (sizes, data) = pairs.unwrap_or_default();
         Self {
-            sizes: sizes.as_chunks().0,
+            sizes,
+            rest: sizes,
+            before: Sizes(0),
             data,
-            next: 0,
+            lengths: Lengths(u64::MAX),
         }
     }
 
-    /// Of those that are left, the first `most`.
-    #[inline]
+    /// Of the first `most` those whose names have one of these lengths, or look as
+    /// if.
+    #[inline(always)]
     #[must_use]
-    pub fn first(self, most: usize) -> Self {
+    pub fn of(self, lengths: Lengths, most: usize) -> Self {
+        let sizes = self.sizes.get(..most).unwrap_or(self.sizes);
         Self {
-            sizes: self.sizes.get(..most).unwrap_or(self.sizes),
+            sizes,
+            rest: sizes,
+            lengths,
             ..self
         }
     }
 
-    /// How many pairs are left, as the sizes have it.
+    /// How many pairs there are, as the sizes have it.
+    #[inline]
     pub fn len(&self) -> usize {
         self.sizes.len()
     }
@@ -124,52 +163,32 @@ impl<'a> HeaderMap<'a> {
     }
 }
 
-impl<'a> Walk<'a> for HeaderMap<'a> {
-    /// Those before it are passed by without a look at their bytes.
-    #[inline]
-    fn next_of(&mut self, lengths: Lengths) -> Option<(&'a [u8], &'a [u8])> {
-        let mut sizes = self.sizes.iter();
-        let mut end = self.next;
-        let size = loop {
-            let Some(size) = sizes.next() else {
-                self.sizes = &[];
-                return None;
-            };
-            let size = u64::from_le_bytes(*size);
-            end = end.wrapping_add(size).wrapping_add(2);
-            if lengths.may_be(size) {
-                break size;
-            }
-        };
-        self.sizes = sizes.as_slice();
-        self.next = end;
-        let begin = end.wrapping_sub(size).wrapping_sub(2);
-        let begin = name_size(begin).wrapping_add(value_size(begin));
-        let (name, rest) = self.data.get(begin..)?.split_at_checked(name_size(size))?;
-        let (_nul, rest) = rest.split_first()?;
-        let (value, rest) = rest.split_at_checked(value_size(size))?;
-        rest.first()?;
-        Some((name, value))
-    }
-}
-
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "it is the lower half")]
-const fn name_size(size: u64) -> usize {
-    size as u32 as usize
-}
-
-#[inline]
-const fn value_size(size: u64) -> usize {
-    name_size(size >> 32)
-}
-
 impl<'a> Iterator for HeaderMap<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
-    #[inline]
+    /// Pairs of other lengths are passed by without a look at their bytes.
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_of(Lengths::ALL)
+        let mut sizes = self.rest.iter();
+        let mut before = self.before;
+        let size = loop {
+            let size = Sizes::of(*sizes.next()?);
+            if self.lengths.may_be(size.0) {
+                break size;
+            }
+            before = before.and(size);
+        };
+        self.rest = sizes.as_slice();
+        self.before = before.and(size);
+        // Each pair before it has two NULs.
+        let nuls = 2 * (self.sizes.len() - self.rest.len() - 1);
+        let begin = before.of_names().wrapping_add(before.of_values());
+        let rest = self.data.get(begin.wrapping_add(nuls)..)?;
+        let (name, rest) = rest.split_at_checked(size.of_names())?;
+        let (_nul, rest) = rest.split_first()?;
+        let (value, rest) = rest.split_at_checked(size.of_values())?;
+        rest.first()?;
+        Some((name, value))
     }
 }
 
@@ -203,20 +222,52 @@ mod tests {
         assert_eq!(HeaderMap::new(&bytes).count(), 2);
     }
 
+    fn values(map: &impl Pairs, lengths: Lengths, most: usize) -> Vec<&[u8]> {
+        map.of(lengths, most).map(|(_, value)| value).collect()
+    }
+
     #[test]
     fn of_some_lengths_only_those_pairs_are_given() {
+        /// A map with nothing but pairs.
+        struct Plain<'a>(&'a [u8]);
+        impl Pairs for Plain<'_> {
+            fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+                HeaderMap::new(self.0)
+            }
+
+            fn count(&self) -> usize {
+                HeaderMap::new(self.0).count()
+            }
+        }
         let long = [b'x'; 68];
         let bytes = serialize(&[(b"a", b"1"), (b"bb", b"2"), (b"cccc", b"3"), (&long, b"4")]);
-        let mut map = HeaderMap::new(&bytes);
         let lengths = Lengths::default().with("four");
-        assert_eq!(map.next_of(lengths), Some((&b"cccc"[..], &b"3"[..])));
-        let other = map.next_of(lengths);
-        assert_eq!(other.map(|(_, value)| value), Some(&b"4"[..]), "looks so");
-        assert_eq!(map.next_of(lengths), None);
-        let mut first = HeaderMap::new(&bytes).first(2);
-        assert_eq!(first.len(), 2);
-        assert_eq!(first.next_of(lengths), None);
-        assert_eq!(HeaderMap::new(&bytes).first(9).len(), 4);
+        for (most, expected) in [
+            (9, &["3", "4"][..]),
+            (4, &["3", "4"]),
+            (3, &["3"]),
+            (2, &[]),
+        ] {
+            let expected: Vec<&[u8]> = expected.iter().map(|value| value.as_bytes()).collect();
+            assert_eq!(values(&bytes, lengths, most), expected, "{most}");
+            assert_eq!(values(&Plain(&bytes), lengths, most), expected, "{most}");
+        }
+        assert_eq!([Pairs::count(&bytes), Plain(&bytes).count()], [4, 4]);
+    }
+
+    #[test]
+    fn of_a_cut_map_the_pairs_of_some_lengths_are_given_that_are_whole() {
+        let bytes = serialize(&[(b"a", b"1"), (b"bb", b"2"), (b"c", b"3")]);
+        for length in 0..=bytes.len() {
+            let cut = &bytes[..length];
+            let whole = HeaderMap::new(cut).filter(|(name, _)| name.len() == 1);
+            let whole: Vec<_> = whole.map(|(_, value)| value).collect();
+            assert_eq!(
+                values(&cut, Lengths::default().with("a"), 9),
+                whole,
+                "{length}"
+            );
+        }
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 //! digits; what is not in the set becomes [`OTHER`], as OpenTelemetry's HTTP
 //! conventions do it.
 
-use crate::words::same;
+use crate::words::{is, same};
 
 /// Value of a label for everything outside its closed set.
 pub const OTHER: &str = "_OTHER";
@@ -29,9 +29,14 @@ impl Method {
     #[inline]
     pub fn new(token: &[u8]) -> Self {
         // Most requests are this one.
-        if let [b'G', b'E', b'T'] = token {
+        if is(token, b"GET") {
             return Self(1);
         }
+        Self::rarer(token)
+    }
+
+    #[inline(never)]
+    fn rarer(token: &[u8]) -> Self {
         METHODS
             .iter()
             .skip(1)
@@ -76,6 +81,15 @@ impl Status {
     /// The status of a `:status` pseudo-header: exactly three digits, 100 to 599.
     #[inline]
     pub fn new(text: &[u8]) -> Self {
+        // Most responses are this one.
+        if is(text, b"200") {
+            return Self(200);
+        }
+        Self::rarer(text)
+    }
+
+    #[inline(never)]
+    fn rarer(text: &[u8]) -> Self {
         let &[a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = text else {
             return Self::OTHER;
         };
@@ -105,6 +119,12 @@ impl Status {
     #[inline]
     pub const fn is_server_error(self) -> bool {
         self.0 >= 500
+    }
+
+    /// Whether nothing failed on the side of the service, and there is a status.
+    #[inline]
+    pub const fn is_ordinary(self) -> bool {
+        !self.is_server_error() && self.0 != Self::OTHER.0
     }
 
     /// Value of the label `status`.

@@ -88,6 +88,8 @@ pub struct Recorder {
     scalars: Scalars,
     published_series: Option<u32>,
     closed: bool,
+    /// Whether a request needs nothing but to be counted in its series.
+    plain: bool,
 }
 
 impl Recorder {
@@ -96,10 +98,12 @@ impl Recorder {
     pub fn new(mut config: PluginConfig, seed: u64) -> Self {
         let responses = Watch::responses(&config);
         let signals = responses.names().chain([heard::CMCD]);
+        let derived = Derived::new(&config);
         Self {
             scalars: Scalars::new(&config, signals),
             cases: Vec::new(),
-            derived: Derived::new(&config),
+            plain: !derived.counts() && !config.bytes_per_route && !config.native_histogram,
+            derived,
             caches: Caches::new(&config.service, &config.cache),
             gauges: Gauges::new(&config),
             players: Players::new(&config),
@@ -180,6 +184,7 @@ impl Recorder {
     /// Pushes what has been counted, and from now on every request at once.
     pub fn close(&mut self, host: &impl Stats) {
         self.closed = true;
+        self.plain = false;
         self.flush(host);
     }
 
@@ -228,8 +233,34 @@ impl Recorder {
         self.scalars.local_replies.add(reason);
     }
 
-    /// One request: one count, one observation.
+    /// One request that needs nothing but to be counted in a series that there
+    /// is; `false` where it is another one, and was not counted.
     #[inline]
+    pub(crate) fn request_like_another(
+        &mut self,
+        method: Method,
+        path: &RequestPath,
+        status: Status,
+        nanos: u64,
+    ) -> bool {
+        let &RequestPath::Known(path) = path else {
+            return false;
+        };
+        let set = Set {
+            method,
+            path,
+            status,
+        };
+        match self.series.find(set) {
+            Some(series) if self.plain => {
+                self.series.count(series, nanos);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// One request: one count, one observation.
     pub(crate) fn request(&mut self, host: &impl Stream, request: Counted<'_>) {
         let known = match request.path {
             RequestPath::Known(path) => self.series.find(Set {
@@ -302,7 +333,7 @@ impl Recorder {
             let label = match path {
                 RequestPath::Known(path) => self.paths.label(*path),
                 RequestPath::Candidate(label) => label,
-                RequestPath::Excluded | RequestPath::TooLong => UNMATCHED,
+                RequestPath::Unread | RequestPath::Excluded | RequestPath::TooLong => UNMATCHED,
             };
             let cases = derived.cases(method, label, status);
             derived.count(&cases, facts, |amount| self.size(host, amount));
@@ -357,7 +388,7 @@ impl Recorder {
         let path = match path {
             RequestPath::Known(path) => *path,
             RequestPath::TooLong if status.is_below_400() => return Ok(None),
-            RequestPath::Excluded | RequestPath::TooLong => PathId::UNMATCHED,
+            RequestPath::Unread | RequestPath::Excluded | RequestPath::TooLong => PathId::UNMATCHED,
             RequestPath::Candidate(label) => match self.paths.known(label) {
                 Some(path) => path,
                 None if status.is_below_400() => {

@@ -31,16 +31,51 @@ pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
         && last(left) == last(right)
 }
 
+/// Whether a text is one that is known beforehand.
+#[inline(always)]
+pub(crate) fn is<const LENGTH: usize>(text: &[u8], known: &[u8; LENGTH]) -> bool {
+    let Some(text) = text.as_array::<LENGTH>() else {
+        return false;
+    };
+    // What the length does not allow is no code; the last word overlaps others.
+    if LENGTH < 4 {
+        return text == known;
+    }
+    if LENGTH < 8 {
+        return half(text, 0) == half(known, 0)
+            && half(text, LENGTH - 4) == half(known, LENGTH - 4);
+    }
+    let last = LENGTH - 8;
+    (0..last)
+        .step_by(8)
+        .all(|at| word(text, at) == word(known, at))
+        && word(text, last) == word(known, last)
+}
+
+/// Eight bytes, the first of them lowest; 0 where there are not so many.
+#[inline(always)]
+fn word(text: &[u8], at: usize) -> u64 {
+    let word = text.get(at..).and_then(<[u8]>::first_chunk);
+    word.map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+/// The same of four bytes.
+#[inline(always)]
+fn half(text: &[u8], at: usize) -> u32 {
+    let half = text.get(at..).and_then(<[u8]>::first_chunk);
+    half.map_or(0, |half| u32::from_le_bytes(*half))
+}
+
 /// The last eight bytes, the first of them lowest; of fewer, all.
 #[inline]
 pub(crate) fn last(text: &[u8]) -> u64 {
-    match text.last_chunk::<8>() {
-        Some(word) => u64::from_le_bytes(*word),
-        None => text
-            .iter()
-            .rev()
-            .fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+    // A pattern, for what is found by it is no pointer that may be null.
+    if let [.., a, b, c, d, e, f, g, h] = *text {
+        return u64::from_le_bytes([a, b, c, d, e, f, g, h]);
     }
+    text.iter()
+        .rev()
+        .fold(0, |word, byte| (word << 8) | u64::from(*byte))
 }
 
 /// A hash to which a word was added. An odd factor, so that no word is lost;

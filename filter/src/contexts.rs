@@ -9,6 +9,7 @@
 //! and closed when its context goes away, whatever came before; one whose root
 //! goes first keeps that root's counts alive until then.
 
+use std::mem;
 use std::time::Duration;
 
 use gatemeter_core::exchange::{self, Exchange};
@@ -17,65 +18,62 @@ use gatemeter_core::plugin_config::PluginConfig;
 use gatemeter_core::recorder::Recorder;
 
 use crate::host::{self, Proxy};
+use crate::list::List;
 use crate::open::OpenExchanges;
 
 struct Root {
     id: u32,
-    /// The place of its counts; `None` until it is configured.
-    service: Option<usize>,
+    /// The number of its service; 0 until it is configured.
+    service: usize,
 }
 
 /// The counts of a root and its exchanges.
 struct Service {
     recorder: Recorder,
-    /// Exchanges that count here.
-    open: usize,
-    /// Whether a root does.
-    rooted: bool,
+    /// How many count here: exchanges, and a root.
+    users: usize,
 }
 
 /// The contexts of one VM.
 pub(crate) struct Contexts {
     /// As many as there are plugin configurations in use: a few.
-    roots: Vec<Root>,
-    /// `None` where the last one that counted there has gone.
-    services: Vec<Option<Box<Service>>>,
+    roots: List<Root>,
+    /// By number. `None` where the last one that counted there has gone, and at 0,
+    /// so that no number is 0.
+    services: List<Option<Box<Service>>>,
     exchanges: OpenExchanges,
 }
 
 impl Contexts {
     pub(crate) const fn new() -> Self {
         Self {
-            roots: Vec::new(),
-            services: Vec::new(),
+            roots: List::new(),
+            services: List::new(),
             exchanges: OpenExchanges::new(),
         }
     }
 
     pub(crate) fn create_root(&mut self, id: u32) {
         if self.root(id).is_none() {
-            self.roots.push(Root { id, service: None });
+            self.roots
+                .change(|roots| roots.push(Root { id, service: 0 }));
         }
     }
 
     #[inline]
     pub(crate) fn create_exchange(&mut self, id: u32, root: u32) {
-        let mut service = None;
-        for known in &self.roots {
-            if known.id == id {
-                return;
-            }
-            if known.id == root {
-                service = known.service;
-            }
-        }
-        if let Some(place) = service
-            && let Some(Some(service)) = self.services.get_mut(place)
-            && let Some(open) = self.exchanges.add(id)
+        let number = match &*self.roots {
+            [only] if only.id == root && only.id != id => only.service,
+            roots => service_of(roots, root, id),
+        };
+        if let Some(Some(service)) = self.services.get_mut(number)
+            && let Some(place) = self.exchanges.add(id)
         {
-            service.open += 1;
-            open.service = place;
-            open.exchange = Some(Exchange::start(&mut service.recorder, &Proxy));
+            service.users += 1;
+            place.service = number;
+            // What a vacant place holds need not be dropped.
+            let exchange = Exchange::start(&mut service.recorder, &Proxy);
+            mem::forget(mem::replace(&mut place.exchange, exchange));
         }
     }
 
@@ -99,10 +97,10 @@ impl Contexts {
         }
         recorder.configure(&Proxy).map_err(describe)?;
         host::set_tick_period(interval).map_err(describe)?;
-        let new = Some(self.add(recorder));
-        let root = self.roots.iter_mut().find(|root| root.id == id);
-        if let Some(old) = root.and_then(|root| std::mem::replace(&mut root.service, new)) {
+        let new = self.add(recorder);
+        if let Some(root) = self.roots.iter_mut().find(|root| root.id == id) {
             // Were a root ever configured twice, nothing counted so far is lost.
+            let old = mem::replace(&mut root.service, new);
             self.close(old);
         }
         Ok(())
@@ -142,24 +140,38 @@ impl Contexts {
     /// The context is gone: an exchange is over, a root pushes what it counted.
     #[inline]
     pub(crate) fn delete(&mut self, id: u32) {
-        let Some((place, mut exchange)) = self.exchanges.remove(id) else {
-            return self.delete_root(id);
+        let Some(place) = self.exchanges.in_front(id) else {
+            return self.delete_other(id);
         };
-        if let Some(Some(service)) = self.services.get_mut(place) {
-            exchange.on_end(&mut service.recorder, &Proxy);
-            service.open = service.open.saturating_sub(1);
-            if service.open == 0 && !service.rooted {
-                self.drop_service(place);
+        let number = mem::take(&mut place.service);
+        match self.services.get_mut(number) {
+            Some(Some(service)) => {
+                place.exchange.on_end(&mut service.recorder, &Proxy);
+                service.users -= 1;
+                if service.users == 0 {
+                    self.drop_service(number);
+                }
             }
+            _ => self.delete_other(id),
         }
     }
 
+    /// The same of what is no exchange in front.
     #[cold]
+    fn delete_other(&mut self, id: u32) {
+        let Some(mut place) = self.exchanges.remove_behind(id) else {
+            return self.delete_root(id);
+        };
+        if let Some(Some(service)) = self.services.get_mut(place.service) {
+            place.exchange.on_end(&mut service.recorder, &Proxy);
+            self.leave(place.service);
+        }
+    }
+
     fn delete_root(&mut self, id: u32) {
-        if let Some(at) = self.roots.iter().position(|root| root.id == id)
-            && let Some(service) = self.roots.swap_remove(at).service
-        {
-            self.close(service);
+        if let Some(at) = self.roots.iter().position(|root| root.id == id) {
+            let root = self.roots.change(|roots| roots.swap_remove(at));
+            self.close(root.service);
         }
     }
 
@@ -169,54 +181,69 @@ impl Contexts {
 
     /// The counts of a root.
     fn recorder(&mut self, root: u32) -> Option<&mut Recorder> {
-        let place = self.root(root)?.service?;
-        let service = self.services.get_mut(place)?.as_mut()?;
+        let number = self.root(root)?.service;
+        let service = self.services.get_mut(number)?.as_mut()?;
         Some(&mut service.recorder)
     }
 
     #[inline]
     fn exchange(&mut self, id: u32) -> Option<(&mut Exchange, &mut Recorder)> {
-        let open = self.exchanges.get(id)?;
-        let service = self.services.get_mut(open.service)?.as_mut()?;
-        Some((open.exchange.as_mut()?, &mut service.recorder))
+        let place = self.exchanges.get(id)?;
+        let service = self.services.get_mut(place.service)?.as_mut()?;
+        Some((&mut place.exchange, &mut service.recorder))
     }
 
+    /// A service that a root counts for, by its number.
     fn add(&mut self, recorder: Recorder) -> usize {
-        let service = Some(Box::new(Service {
-            recorder,
-            open: 0,
-            rooted: true,
-        }));
-        match self.services.iter().position(Option::is_none) {
-            Some(vacant) => {
-                if let Some(place) = self.services.get_mut(vacant) {
-                    *place = service;
-                }
-                vacant
+        let service = Some(Box::new(Service { recorder, users: 1 }));
+        self.services.change(|services| {
+            if services.is_empty() {
+                services.push(None);
             }
-            None => {
-                self.services.push(service);
-                self.services.len() - 1
+            let mut others = services.iter_mut().enumerate().skip(1);
+            if let Some((vacant, place)) = others.find(|(_, service)| service.is_none()) {
+                *place = service;
+                return vacant;
             }
-        }
+            services.push(service);
+            services.len() - 1
+        })
     }
 
     /// No root counts there any more.
-    fn close(&mut self, place: usize) {
-        if let Some(Some(service)) = self.services.get_mut(place) {
-            service.rooted = false;
+    fn close(&mut self, number: usize) {
+        if let Some(Some(service)) = self.services.get_mut(number) {
             service.recorder.close(&Proxy);
-            if service.open == 0 {
-                self.drop_service(place);
+            self.leave(number);
+        }
+    }
+
+    /// One less counts there.
+    #[cold]
+    fn leave(&mut self, number: usize) {
+        if let Some(Some(service)) = self.services.get_mut(number) {
+            service.users -= 1;
+            if service.users == 0 {
+                self.drop_service(number);
             }
         }
     }
 
     #[cold]
-    fn drop_service(&mut self, place: usize) {
-        if let Some(service) = self.services.get_mut(place) {
+    fn drop_service(&mut self, number: usize) {
+        if let Some(service) = self.services.get_mut(number) {
             *service = None;
         }
+    }
+}
+
+/// The number of the service of a root; 0 where there is none, or `id` is a root.
+#[cold]
+fn service_of(roots: &[Root], root: u32, id: u32) -> usize {
+    let find = |id| roots.iter().find(|root| root.id == id);
+    match (find(root), find(id)) {
+        (Some(root), None) => root.service,
+        _ => 0,
     }
 }
 

@@ -7,6 +7,8 @@
 //!
 //! What the host hands over lies in memory that [`handed`] gave it and takes back.
 
+use std::cell::Cell;
+use std::ptr;
 use std::time::Duration;
 
 use gatemeter_core::catalog::StatKind;
@@ -77,6 +79,14 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+}
+
+thread_local! {
+    /// Where the host writes the time, and where a map is: what every request
+    /// needs costs more on the stack.
+    static TIME: Cell<u64> = const { Cell::new(0) };
+    static MAP: (Cell<*mut u8>, Cell<usize>) =
+        const { (Cell::new(ptr::null_mut()), Cell::new(0)) };
 }
 
 /// Writes one line to the proxy's log. Never text from a request.
@@ -187,11 +197,13 @@ impl Stream for Proxy {
     type Map = Handed;
 
     fn now(&self) -> Result<u64, Failed> {
-        let mut time = 0;
-        // SAFETY: the out-pointer is valid. The ABI's own clock is wall time;
-        // WASI's is monotonic and costs the same.
-        let errno = unsafe { clock_time_get(CLOCK_MONOTONIC, 1, &raw mut time) };
-        expect_ok(errno, HostCall::Clock).map(|()| time)
+        TIME.with(|time| {
+            time.set(0);
+            // SAFETY: the out-pointer is valid. The ABI's own clock is wall time;
+            // WASI's is monotonic and costs the same.
+            let errno = unsafe { clock_time_get(CLOCK_MONOTONIC, 1, time.as_ptr()) };
+            expect_ok(errno, HostCall::Clock).map(|()| time.get())
+        })
     }
 
     fn headers(&self, which: Headers) -> Result<Handed, Failed> {
@@ -200,16 +212,17 @@ impl Stream for Proxy {
             Headers::Response => RESPONSE_HEADERS,
             Headers::ResponseTrailers => RESPONSE_TRAILERS,
         };
-        let mut returned = Returned::nowhere();
-        // SAFETY: both out-pointers are valid.
-        let status = unsafe {
-            proxy_get_header_map_pairs(map, &raw mut returned.data, &raw mut returned.size)
-        };
-        match status {
-            OK => returned.take(HostCall::HeaderMap),
-            NOT_FOUND => Ok(Handed::EMPTY),
-            _ => Err(Failed(HostCall::HeaderMap)),
-        }
+        MAP.with(|(data, size)| {
+            data.set(ptr::null_mut());
+            size.set(0);
+            // SAFETY: both out-pointers are valid.
+            let status = unsafe { proxy_get_header_map_pairs(map, data.as_ptr(), size.as_ptr()) };
+            match status {
+                OK => handed::take(data.get(), size.get()).ok_or(Failed(HostCall::HeaderMap)),
+                NOT_FOUND => Ok(Handed::EMPTY),
+                _ => Err(Failed(HostCall::HeaderMap)),
+            }
+        })
     }
 
     fn remove_response_header(&self, name: &str) -> Result<(), Failed> {
@@ -256,7 +269,7 @@ struct Returned {
 impl Returned {
     const fn nowhere() -> Self {
         Self {
-            data: std::ptr::null_mut(),
+            data: ptr::null_mut(),
             size: 0,
         }
     }

@@ -12,7 +12,7 @@ use std::ffi::{CStr, c_void};
 use std::ptr;
 
 use gatemeter_core::catalog::StatKind;
-use gatemeter_core::header_map::{Pairs, Walk};
+use gatemeter_core::header_map::Pairs;
 use gatemeter_core::host::Property;
 
 /// Version of the ABI that these declarations are of, that of Envoy 1.40. Envoy
@@ -424,8 +424,8 @@ impl Headers<'_> {
 }
 
 impl Pairs for Headers<'_> {
-    fn first(&self, most: usize) -> impl Walk<'_> {
-        Shown(self.headers.iter().take(most))
+    fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        Shown(self.headers.iter())
     }
 
     fn count(&self) -> usize {
@@ -434,7 +434,7 @@ impl Pairs for Headers<'_> {
 }
 
 /// Headers that a hook shows.
-struct Shown<'a>(std::iter::Take<std::slice::Iter<'a, Header>>);
+struct Shown<'a>(std::slice::Iter<'a, Header>);
 
 impl<'a> Iterator for Shown<'a> {
     type Item = (&'a [u8], &'a [u8]);
@@ -451,8 +451,6 @@ impl<'a> Iterator for Shown<'a> {
         })
     }
 }
-
-impl<'a> Walk<'a> for Shown<'a> {}
 
 impl Drop for Headers<'_> {
     fn drop(&mut self) {

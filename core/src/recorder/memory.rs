@@ -133,8 +133,16 @@ impl<T: Copy + Default> Generation<T> {
         self.bytes.clear();
     }
 
+    /// The same where it is found at once, as most are.
     #[inline]
-    fn get(&self, key: &Key<'_>) -> Option<T> {
+    fn at_home(&self, key: Key<'_>) -> Option<T> {
+        let mask = self.entries.len().wrapping_sub(1);
+        let entry = self.entries.get(home(key.hash) & mask)?;
+        let is_it = entry.hash == key.hash && same(self.path(entry), key.path);
+        is_it.then_some(entry.what)
+    }
+
+    fn get(&self, key: Key<'_>) -> Option<T> {
         let mask = self.entries.len().wrapping_sub(1);
         for place in 0..TRIES {
             let entry = self
@@ -157,7 +165,7 @@ impl<T: Copy + Default> Generation<T> {
         self.bytes.get(begin..end).unwrap_or_default()
     }
 
-    fn insert(&mut self, key: &Key<'_>, what: T) {
+    fn insert(&mut self, key: Key<'_>, what: T) {
         if 2 * (self.used + 1) > self.entries.len() {
             let size = (2 * self.entries.len()).max(SMALLEST);
             let before = std::mem::replace(&mut self.entries, vec![Entry::vacant(); size]);
@@ -219,22 +227,25 @@ impl<T: Copy + Default> Memory<T> {
 
     /// What a path is, if that is remembered.
     #[inline]
-    pub(super) fn recall(&mut self, key: &Key<'_>) -> Option<T> {
-        match self.young.get(key) {
+    pub(super) fn recall(&mut self, key: Key<'_>) -> Option<T> {
+        match self.young.at_home(key) {
             Some(what) => Some(what),
-            None => self.recall_old(key),
+            None => self.search(key),
         }
     }
 
-    #[cold]
-    fn recall_old(&mut self, key: &Key<'_>) -> Option<T> {
+    #[inline(never)]
+    fn search(&mut self, key: Key<'_>) -> Option<T> {
+        if let Some(what) = self.young.get(key) {
+            return Some(what);
+        }
         let what = self.old.get(key)?;
         self.remember(key, what);
         Some(what)
     }
 
     /// Remembers what a path is.
-    pub(super) fn remember(&mut self, key: &Key<'_>, what: T) {
+    pub(super) fn remember(&mut self, key: Key<'_>, what: T) {
         if !self.young.has_room(key.path()) {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
@@ -250,12 +261,12 @@ mod tests {
 
     fn recalled(memory: &mut Memory<u32>, path: &str) -> Option<u32> {
         let key = memory.key(path.as_bytes())?;
-        memory.recall(&key)
+        memory.recall(key)
     }
 
     fn remember(memory: &mut Memory<u32>, path: &str, what: u32) {
         let key = memory.key(path.as_bytes()).expect("short enough");
-        memory.remember(&key, what);
+        memory.remember(key, what);
     }
 
     #[test]
@@ -300,11 +311,11 @@ mod tests {
             hash: 5,
         };
         for path in &paths {
-            generation.insert(&key(path.clone().leak()), path.len());
+            generation.insert(key(path.clone().leak()), path.len());
         }
         let found = paths
             .iter()
-            .filter(|path| generation.get(&key((*path).clone().leak())).is_some());
+            .filter(|path| generation.get(key((*path).clone().leak())).is_some());
         assert!((1..=TRIES).contains(&found.count()));
     }
 

@@ -23,6 +23,8 @@ impl PathId {
 /// What a request's path is, as far as it is known when the request comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RequestPath {
+    /// Nothing is known of it.
+    Unread,
     /// Not counted.
     Excluded,
     /// Has a label already.
@@ -31,6 +33,14 @@ pub(crate) enum RequestPath {
     Candidate(Box<str>),
     /// Would be such a candidate, but no stat name has room for it.
     TooLong,
+}
+
+impl RequestPath {
+    /// Whether it is one that may become a label.
+    #[inline]
+    pub(crate) const fn is_candidate(&self) -> bool {
+        matches!(self, Self::Candidate(_))
+    }
 }
 
 #[derive(Debug)]
@@ -94,7 +104,7 @@ impl Paths {
     #[inline]
     pub(super) fn look_up(&mut self, path: &[u8]) -> RequestPath {
         let key = self.memory.key(path);
-        if let Some(key) = &key
+        if let Some(key) = key
             && let Some(remembered) = self.memory.recall(key)
         {
             return remembered.map_or(RequestPath::Excluded, RequestPath::Known);
@@ -116,7 +126,7 @@ impl Paths {
             },
         };
         if let Some(key) = key {
-            self.memory.remember(&key, label);
+            self.memory.remember(key, label);
         }
         label.map_or(RequestPath::Excluded, RequestPath::Known)
     }

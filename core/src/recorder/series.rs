@@ -161,17 +161,10 @@ impl SeriesTable {
         at
     }
 
-    pub(super) fn observe(
-        &mut self,
-        host: &impl Stats,
-        paths: &Paths,
-        at: usize,
-        nanos: u64,
-        bytes: Option<Bytes>,
-    ) -> Result<(), Failed> {
-        let Some(series) = self.series.get_mut(at) else {
-            return Ok(());
-        };
+    /// One request of a series; gives the place of its sum.
+    #[inline]
+    pub(super) fn count(&mut self, at: usize, nanos: u64) -> Option<usize> {
+        let series = self.series.get_mut(at)?;
         if !series.dirty {
             series.dirty = true;
             self.dirty.push(at);
@@ -183,9 +176,22 @@ impl SeriesTable {
             self.spilled.add((at, bin), more);
         }
         let sum = series.sum;
-        if let Some(sum) = self.sums.get_mut(sum) {
-            sum.nanos.add(nanos);
-        }
+        self.sums.get_mut(sum)?.nanos.add(nanos);
+        Some(sum)
+    }
+
+    /// The same, and what else is observed of it.
+    pub(super) fn observe(
+        &mut self,
+        host: &impl Stats,
+        paths: &Paths,
+        at: usize,
+        nanos: u64,
+        bytes: Option<Bytes>,
+    ) -> Result<(), Failed> {
+        let Some(sum) = self.count(at, nanos) else {
+            return Ok(());
+        };
         if let Some(bytes) = bytes {
             self.add_bytes(sum, bytes);
         }
