@@ -17,6 +17,7 @@ mod constants;
 mod counts;
 mod derived;
 mod gauges;
+mod growth;
 mod heard;
 mod index;
 mod memory;

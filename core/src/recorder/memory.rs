@@ -9,6 +9,7 @@
 //! here: a path is looked for in [`TRIES`] places and no more, so that paths with
 //! one hash drive out each other and cost nobody else.
 
+use super::growth::make_room;
 use crate::path_label::MAX_LOOKED_AT;
 use crate::words::{bytes_like, home, last, mix, same};
 
@@ -86,23 +87,28 @@ const fn ends_in(word: u64) -> u64 {
     bytes_like(word, b'?') | bytes_like(word, b'#')
 }
 
+/// Where the bytes of a path begin, and below that their number, and what it is.
 #[derive(Clone, Copy, Debug)]
 struct Entry<T> {
-    hash: u64,
-    begin: u32,
     /// 0 where the place is vacant.
-    length: u32,
+    bytes: u32,
     what: T,
 }
+
+/// Bits of the number of a path's bytes.
+const LENGTH: u32 = LONGEST.ilog2() + 1;
 
 impl<T: Copy + Default> Entry<T> {
     fn vacant() -> Self {
         Self {
-            hash: 0,
-            begin: 0,
-            length: 0,
+            bytes: 0,
             what: T::default(),
         }
+    }
+
+    #[inline]
+    const fn is_vacant(&self) -> bool {
+        self.bytes == 0
     }
 }
 
@@ -112,14 +118,16 @@ struct Generation<T> {
     entries: Vec<Entry<T>>,
     used: usize,
     bytes: Vec<u8>,
+    seed: u64,
 }
 
 impl<T: Copy + Default> Generation<T> {
-    const fn new() -> Self {
+    const fn new(seed: u64) -> Self {
         Self {
             entries: Vec::new(),
             used: 0,
             bytes: Vec::new(),
+            seed,
         }
     }
 
@@ -127,10 +135,18 @@ impl<T: Copy + Default> Generation<T> {
         self.used < GENERATION && self.bytes.len() + path.len() <= BYTES
     }
 
-    fn clear(&mut self) {
-        self.entries.fill(Entry::vacant());
+    /// Drops all paths, and makes as much room as `other` has: growing step by
+    /// step, it would leave holes behind.
+    fn clear(&mut self, other: &Self) {
+        if self.entries.len() < other.entries.len() {
+            self.entries = Vec::new();
+            self.entries = vec![Entry::vacant(); other.entries.len()];
+        } else {
+            self.entries.fill(Entry::vacant());
+        }
         self.used = 0;
         self.bytes.clear();
+        self.bytes.reserve_exact(other.bytes.len());
     }
 
     /// The same where it is found at once, as most are.
@@ -138,8 +154,7 @@ impl<T: Copy + Default> Generation<T> {
     fn at_home(&self, key: Key<'_>) -> Option<T> {
         let mask = self.entries.len().wrapping_sub(1);
         let entry = self.entries.get(home(key.hash) & mask)?;
-        let is_it = entry.hash == key.hash && same(self.path(entry), key.path);
-        is_it.then_some(entry.what)
+        same(self.path(entry), key.path).then_some(entry.what)
     }
 
     fn get(&self, key: Key<'_>) -> Option<T> {
@@ -148,10 +163,10 @@ impl<T: Copy + Default> Generation<T> {
             let entry = self
                 .entries
                 .get(home(key.hash).wrapping_add(place) & mask)?;
-            if entry.length == 0 {
+            if entry.is_vacant() {
                 return None;
             }
-            if entry.hash == key.hash && same(self.path(entry), key.path) {
+            if same(self.path(entry), key.path) {
                 return Some(entry.what);
             }
         }
@@ -160,41 +175,42 @@ impl<T: Copy + Default> Generation<T> {
 
     #[inline]
     fn path(&self, entry: &Entry<T>) -> &[u8] {
-        let begin = entry.begin as usize;
-        let end = begin + entry.length as usize;
+        let begin = (entry.bytes >> LENGTH) as usize;
+        let end = begin + (entry.bytes & ((1 << LENGTH) - 1)) as usize;
         self.bytes.get(begin..end).unwrap_or_default()
     }
 
     fn insert(&mut self, key: Key<'_>, what: T) {
+        const { assert!((BYTES as u64) << LENGTH <= u32::MAX as u64) };
         if 2 * (self.used + 1) > self.entries.len() {
-            let size = (2 * self.entries.len()).max(SMALLEST);
-            let before = std::mem::replace(&mut self.entries, vec![Entry::vacant(); size]);
-            for entry in before.into_iter().filter(|entry| entry.length > 0) {
-                self.put(entry);
-            }
+            self.grow();
         }
-        let (Ok(begin), Ok(length)) = (
-            u32::try_from(self.bytes.len()),
-            u32::try_from(key.path.len()),
-        ) else {
+        let Ok(bytes) = u32::try_from(self.bytes.len() << LENGTH | key.path.len()) else {
             return;
         };
+        make_room(&mut self.bytes, key.path.len());
         self.bytes.extend_from_slice(key.path);
         self.used += 1;
-        self.put(Entry {
-            hash: key.hash,
-            begin,
-            length,
-            what,
-        });
+        self.put(key.hash, Entry { bytes, what });
     }
 
-    fn put(&mut self, new: Entry<T>) {
+    fn grow(&mut self) {
+        let size = (2 * self.entries.len()).max(SMALLEST);
+        let before = std::mem::replace(&mut self.entries, vec![Entry::vacant(); size]);
+        for entry in before.into_iter().filter(|entry| !entry.is_vacant()) {
+            // What is in here can be remembered.
+            if let Some(key) = Key::new(self.path(&entry), self.seed) {
+                self.put(key.hash, entry);
+            }
+        }
+    }
+
+    fn put(&mut self, hash: u64, new: Entry<T>) {
         let mask = self.entries.len().wrapping_sub(1);
-        let home = home(new.hash);
+        let home = home(hash);
         let vacant = (0..TRIES)
             .map(|place| home.wrapping_add(place) & mask)
-            .find(|at| self.entries.get(*at).is_some_and(|entry| entry.length == 0));
+            .find(|at| self.entries.get(*at).is_some_and(Entry::is_vacant));
         if let Some(entry) = self.entries.get_mut(vacant.unwrap_or(home & mask)) {
             *entry = new;
         }
@@ -213,8 +229,8 @@ impl<T: Copy + Default> Memory<T> {
     /// An empty one; `seed` is any number that clients cannot know.
     pub(super) const fn new(seed: u64) -> Self {
         Self {
-            young: Generation::new(),
-            old: Generation::new(),
+            young: Generation::new(seed),
+            old: Generation::new(seed),
             seed,
         }
     }
@@ -248,7 +264,7 @@ impl<T: Copy + Default> Memory<T> {
     pub(super) fn remember(&mut self, key: Key<'_>, what: T) {
         if !self.young.has_room(key.path()) {
             std::mem::swap(&mut self.young, &mut self.old);
-            self.young.clear();
+            self.young.clear(&self.old);
         }
         self.young.insert(key, what);
     }
@@ -304,7 +320,7 @@ mod tests {
 
     #[test]
     fn paths_with_one_hash_are_told_apart_and_cost_no_more_than_the_tries() {
-        let mut generation = Generation::new();
+        let mut generation = Generation::new(7);
         let paths: Vec<String> = (0..100).map(|number| format!("/{number}")).collect();
         let key = |path: &'static str| Key {
             path: path.as_bytes(),

@@ -7,17 +7,21 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
+use super::growth::make_room;
 use super::index::Index;
 use super::memory::{Key, Memory};
 use crate::path_label::{OVERFLOW, PathLabel, PathLabeller, UNMATCHED};
 
 /// Number of a path label within one worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PathId(pub(super) u32);
 
 impl PathId {
     pub(crate) const UNMATCHED: Self = Self(0);
     pub(crate) const OVERFLOW: Self = Self(1);
+
+    /// No label: paths that are not counted are remembered so.
+    const EXCLUDED: Self = Self(u32::MAX);
 }
 
 /// What a request's path is, as far as it is known when the request comes.
@@ -41,6 +45,14 @@ impl RequestPath {
     pub(crate) const fn is_candidate(&self) -> bool {
         matches!(self, Self::Candidate(_))
     }
+
+    #[inline]
+    fn of(remembered: PathId) -> Self {
+        if remembered == PathId::EXCLUDED {
+            return Self::Excluded;
+        }
+        Self::Known(remembered)
+    }
 }
 
 #[derive(Debug)]
@@ -49,8 +61,8 @@ pub(super) struct Paths {
     labels: Vec<Box<str>>,
     by_label: Index,
     hasher: FixedState,
-    /// Paths with a label, and with `None` those that are not counted.
-    memory: Memory<Option<PathId>>,
+    /// Paths with a label, and those that are not counted.
+    memory: Memory<PathId>,
 }
 
 impl Paths {
@@ -107,7 +119,7 @@ impl Paths {
         if let Some(key) = key
             && let Some(remembered) = self.memory.recall(key)
         {
-            return remembered.map_or(RequestPath::Excluded, RequestPath::Known);
+            return RequestPath::of(remembered);
         }
         self.label_it(path, key)
     }
@@ -116,25 +128,26 @@ impl Paths {
     #[cold]
     fn label_it(&mut self, path: &[u8], key: Option<Key<'_>>) -> RequestPath {
         let label = match self.labeller.label(path) {
-            PathLabel::Excluded => None,
-            PathLabel::Unmatched => Some(PathId::UNMATCHED),
-            PathLabel::Route(index) => Some(route_id(index)),
+            PathLabel::Excluded => PathId::EXCLUDED,
+            PathLabel::Unmatched => PathId::UNMATCHED,
+            PathLabel::Route(index) => route_id(index),
             PathLabel::TooLong => return RequestPath::TooLong,
             PathLabel::Candidate(label) => match self.known(&label) {
-                Some(id) => Some(id),
+                Some(id) => id,
                 None => return RequestPath::Candidate(label.into_boxed_str()),
             },
         };
         if let Some(key) = key {
             self.memory.remember(key, label);
         }
-        label.map_or(RequestPath::Excluded, RequestPath::Known)
+        RequestPath::of(label)
     }
 
     fn push(&mut self, label: &str) -> PathId {
         // Of two equal labels the first is found; both show the same text.
         let is_new = self.known(label).is_none();
         let at = self.labels.len();
+        make_room(&mut self.labels, 1);
         self.labels.push(label.into());
         if is_new {
             let hash_of = |at: usize| {
@@ -146,7 +159,7 @@ impl Paths {
             self.by_label
                 .insert(hash, at, |at| hash_of(at).unwrap_or_default());
         }
-        PathId(u32::try_from(at).unwrap_or(u32::MAX))
+        PathId(u32::try_from(at).unwrap_or(0))
     }
 }
 

@@ -9,6 +9,7 @@
 //! two additions: the plain counter gets at a push what its bins push.
 
 use super::counts::{Count, Spilled};
+use super::growth::make_room;
 use super::index::Index;
 use super::paths::{PathId, Paths};
 use super::scalars::Slot;
@@ -133,6 +134,7 @@ impl SeriesTable {
         let key = set.key();
         let sum = self.sum_of(sum_key(key));
         let at = self.series.len();
+        make_room(&mut self.series, 1);
         self.series.push(Series {
             key,
             requests: Slot::EMPTY,
@@ -154,6 +156,7 @@ impl SeriesTable {
         }
         let at = self.sums.len();
         let nanos = Slot::EMPTY;
+        make_room(&mut self.sums, 1);
         self.sums.push(Sum { key, nanos });
         let sums = &self.sums;
         let key_of = |at: usize| sums.get(at).map_or(0, |sum| sum.key);

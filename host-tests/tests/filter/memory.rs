@@ -12,7 +12,7 @@ use crate::envoy;
 const IDLE: u64 = 18;
 
 /// Pages when every label set is in use and every bin of it.
-const BUSY: u64 = 69;
+const BUSY: u64 = 52;
 
 const REQUESTS: u64 = 1_000_000;
 
