@@ -9,10 +9,10 @@ use serde_json::json;
 use crate::envoy;
 
 /// Pages of 64 KiB of a VM that is configured.
-const IDLE: u64 = 18;
+const IDLE: u64 = 6;
 
 /// Pages when every label set is in use and every bin of it.
-const BUSY: u64 = 52;
+const BUSY: u64 = 40;
 
 const REQUESTS: u64 = 1_000_000;
 
