@@ -33,12 +33,26 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-__all__ = ["SERVICE", "UNIT", "Board", "happened", "per_second", "quantile", "quantiles", "ratio"]
+__all__ = [
+    "REQUESTS",
+    "SECONDS",
+    "SERVICE",
+    "UNIT",
+    "Board",
+    "errors",
+    "happened",
+    "per_second",
+    "quantile",
+    "quantiles",
+    "ratio",
+]
 
 TAG = "gatemeter"
 SOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
 # The series of the one service that a board is about.
 SERVICE = 'service="$service"'
+REQUESTS = "http_requests_total"
+SECONDS = "http_request_duration_seconds"
 AS_MEASURED = "As the service measured it."
 
 # --- expressions ------------------------------------------------------------
@@ -54,6 +68,11 @@ def ratio(part, whole, by=""):
     """A share of a rate. Where there is no part at all it is 0, not unknown."""
     nothing = f"{whole} * 0" if by else "vector(0)"
     return f"({part} or {nothing}) / {whole}"
+
+
+def errors(where, by=""):
+    """The share of requests that were answered with 5xx."""
+    return ratio(per_second(REQUESTS, where + ',status=~"5.."', by), per_second(REQUESTS, where, by), by)
 
 
 def quantiles(metric, where, by=""):
@@ -203,6 +222,35 @@ class Board:
         expression = f"sum by (le) (increase({metric}_bucket{{{where}}}[$__rate_interval]))"
         query = Dataquery().format(PromQueryFormat.HEATMAP)
         return self._place(panel, title, UNIT.Seconds, [(expression, "{{le}}")], how, width, 8, query)
+
+    def errors_now(self, where):
+        """The share of requests that were answered with 5xx, as a number."""
+        return self.number(
+            "Errors",
+            UNIT.PercentUnit,
+            errors(where),
+            "Share of requests that were answered with 5xx.",
+            bad_from=0.01,
+        )
+
+    def open_now(self, where):
+        """What is open, as a number."""
+        return self.number(
+            "Open",
+            UNIT.Short,
+            f"sum (active_connections{{{where}}})",
+            "Requests and WebSockets that are open in Envoy.",
+        )
+
+    def by_status(self, where):
+        """Requests by status over time."""
+        return self.graph(
+            "Requests by status",
+            UNIT.RequestsPerSecond,
+            [(per_second(REQUESTS, where, "status"), "{{status}}")],
+            "499: the client went away first. _OTHER: there was no response.",
+            stacked=True,
+        )
 
     def p95(self, of, metric, how=AS_MEASURED):
         """The 95th percentile of a duration, as a number."""

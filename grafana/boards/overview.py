@@ -1,17 +1,9 @@
 """All services side by side: rate, errors, duration."""
 
 import guide
-from panels import UNIT, Board, per_second, quantile, ratio
+from panels import REQUESTS, SECONDS, UNIT, Board, errors, per_second, quantile
 
-REQUESTS = "http_requests_total"
-SECONDS = "http_request_duration_seconds"
 ALL = 'service=~"$service"'
-ERRORS = ALL + ',status=~"5.."'
-
-
-def errors(by):
-    return ratio(per_second(REQUESTS, ERRORS, by), per_second(REQUESTS, ALL, by), by)
-
 
 BOARD = (
     Board(
@@ -28,25 +20,14 @@ BOARD = (
         per_second(REQUESTS, ALL),
         "Requests that ended, over all services.",
     )
-    .number(
-        "Errors",
-        UNIT.PercentUnit,
-        errors(""),
-        "Share of requests that were answered with 5xx.",
-        bad_from=0.01,
-    )
+    .errors_now(ALL)
     .number(
         "p95",
         UNIT.Seconds,
         quantile("0.95", SECONDS, ALL),
         "95 of 100 requests took less. Between two bounds of the histogram it is an estimate.",
     )
-    .number(
-        "Open",
-        UNIT.Short,
-        f"sum (active_connections{{{ALL}}})",
-        "Requests and WebSockets that are open in Envoy.",
-    )
+    .open_now(ALL)
     .number(
         "Targets down",
         UNIT.Short,
@@ -71,7 +52,7 @@ BOARD = (
     .graph(
         "Errors by service",
         UNIT.PercentUnit,
-        [(errors("service"), "{{service}}")],
+        [(errors(ALL, "service"), "{{service}}")],
         "Share of requests answered with 5xx, by the service or by Envoy in its place.",
     )
     .graph(
@@ -80,13 +61,7 @@ BOARD = (
         [(quantile("0.95", SECONDS, ALL, "service"), "{{service}}")],
         "95 of 100 requests took less.",
     )
-    .graph(
-        "Requests by status",
-        UNIT.RequestsPerSecond,
-        [(per_second(REQUESTS, ALL, "status"), "{{status}}")],
-        "499: the client went away first. _OTHER: there was no response.",
-        stacked=True,
-    )
+    .by_status(ALL)
     .graph(
         "Open by service",
         UNIT.Short,
@@ -110,7 +85,7 @@ BOARD = (
         "service",
         [
             ("Requests", UNIT.RequestsPerSecond, per_second(REQUESTS, ALL, "service")),
-            ("Errors", UNIT.PercentUnit, errors("service")),
+            ("Errors", UNIT.PercentUnit, errors(ALL, "service")),
             ("p50", UNIT.Seconds, quantile("0.5", SECONDS, ALL, "service")),
             ("p95", UNIT.Seconds, quantile("0.95", SECONDS, ALL, "service")),
             ("p99", UNIT.Seconds, quantile("0.99", SECONDS, ALL, "service")),

@@ -1,9 +1,18 @@
 """One service in depth: routes, status, latency, caches, pool, connections."""
 
-from panels import SERVICE, UNIT, Board, happened, per_second, quantile, quantiles, ratio
+from panels import (
+    REQUESTS,
+    SECONDS,
+    SERVICE,
+    UNIT,
+    Board,
+    errors,
+    happened,
+    per_second,
+    quantile,
+    quantiles,
+)
 
-REQUESTS = "http_requests_total"
-SECONDS = "http_request_duration_seconds"
 ROUTES = SERVICE + ',path=~"$route"'
 HITS = per_second("cache_hits_total", SERVICE, "cache_type")
 MISSES = per_second("cache_misses_total", SERVICE, "cache_type")
@@ -11,10 +20,6 @@ MISSES = per_second("cache_misses_total", SERVICE, "cache_type")
 
 def mean(by):
     return f"{per_second(SECONDS + '_sum', ROUTES, by)} / {per_second(SECONDS + '_count', ROUTES, by)}"
-
-
-def errors(by):
-    return ratio(per_second(REQUESTS, ROUTES + ',status=~"5.."', by), per_second(REQUESTS, ROUTES, by), by)
 
 
 BOARD = (
@@ -25,22 +30,11 @@ BOARD = (
     .link("Gatemeter itself", "gatemeter-self", "Health and cost of filter and bridge")
     .row("Now")
     .number("Requests", UNIT.RequestsPerSecond, per_second(REQUESTS, ROUTES), "Requests that ended.")
-    .number(
-        "Errors",
-        UNIT.PercentUnit,
-        errors(""),
-        "Share of requests that were answered with 5xx.",
-        bad_from=0.01,
-    )
+    .errors_now(ROUTES)
     .number("p50", UNIT.Seconds, quantile("0.5", SECONDS, ROUTES), "Half of the requests took less.")
     .number("p95", UNIT.Seconds, quantile("0.95", SECONDS, ROUTES), "95 of 100 requests took less.")
     .number("p99", UNIT.Seconds, quantile("0.99", SECONDS, ROUTES), "99 of 100 requests took less.")
-    .number(
-        "Open",
-        UNIT.Short,
-        f"sum (active_connections{{{SERVICE}}})",
-        "Requests and WebSockets that are open in Envoy.",
-    )
+    .open_now(SERVICE)
     .row("Routes and status")
     .graph(
         "Requests by route",
@@ -48,13 +42,7 @@ BOARD = (
         [(per_second(REQUESTS, ROUTES, "path"), "{{path}}")],
         "_UNMATCHED: no template. _OVERFLOW: all label sets were in use.",
     )
-    .graph(
-        "Requests by status",
-        UNIT.RequestsPerSecond,
-        [(per_second(REQUESTS, ROUTES, "status"), "{{status}}")],
-        "499: the client went away first. _OTHER: there was no response.",
-        stacked=True,
-    )
+    .by_status(ROUTES)
     .graph(
         "Requests by method",
         UNIT.RequestsPerSecond,
@@ -64,7 +52,7 @@ BOARD = (
     .graph(
         "Errors by route",
         UNIT.PercentUnit,
-        [(errors("path"), "{{path}}")],
+        [(errors(ROUTES, "path"), "{{path}}")],
         "Share of requests answered with 5xx.",
     )
     .graph(
