@@ -45,11 +45,13 @@ def stats(count):
 
 async def fake_envoy(body):
     """Answers every connection with this body; returns the server."""
-    answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n"
+    answer = head % len(body) + body
 
     async def serve(reader, writer):
         # Cancelled when all ends while it still writes: then it is done as well.
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        ended = ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
+        with contextlib.suppress(*ended):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(answer)
             await writer.drain()
@@ -149,9 +151,10 @@ async def main():
     scrapes = parser.parse_args().scrapes
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:
         folder = Path(folder)
+        sockets, readers = map(slow_socket, range(1000)), map(slow_reader, range(200))
         rows = [
-            await measure(folder, "1,000 slow sockets", stats(100), map(slow_socket, range(1000)), scrapes),
-            await measure(folder, "200 slow readers", stats(100_000), map(slow_reader, range(200)), scrapes),
+            await measure(folder, "1,000 slow sockets", stats(100), sockets, scrapes),
+            await measure(folder, "200 slow readers", stats(100_000), readers, scrapes),
         ]
     heads = ["clients", "page, MB", "scrape alone, ms", "median", "worst", "peak memory before, MB", "peak"]
     show("clients", heads, rows, caption=f"Scrapes: {scrapes}.")

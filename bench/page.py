@@ -151,8 +151,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--stats", nargs="+", type=int, choices=STATS, default=list(STATS))
     parser.add_argument("--rounds", type=int, help="in place of the usual ones for so many stats")
-    parser.add_argument("--scrapes", type=int, default=5, help="of each Prometheus")
-    parser.add_argument("--in-a-row", type=int, default=10_000, help="scrapes of the fewest stats")
+    parser.add_argument("--scrapes", type=int, default=4, help="of each Prometheus")
+    parser.add_argument("--in-a-row", type=int, default=5_000, help="scrapes of the fewest stats")
     asked = parser.parse_args()
     columns = {}
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:

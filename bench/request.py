@@ -83,15 +83,15 @@ def costs_table(name, measured, titles, bases, caption):
         all_rounds, base = flat(costs), measured[bases[variant]]
         cells = [titles[variant], f"{min(all_rounds):.2f}", f"{statistics.median(all_rounds):.2f}"]
         rows.append(cells + (["", "", ""] if base is costs else added_row(costs, base)))
-    show(name, ["variant", "min (us)", "median (us)", *ADDED_HEADS], rows, caption=caption)
+    show(name, ["variant", "min", "median", *ADDED_HEADS], rows, caption=caption)
 
 
 def ratios_table(name, measured, titles):
-    rows = [
-        ratio_row(f"{titles[ours]}, of {titles[peer]}", measured[ours], measured[peer], measured["bare"], target)
-        for ours, peer, target in TARGETS
-        if ours in measured and peer in measured
-    ]
+    rows = []
+    for ours, peer, target in TARGETS:
+        if ours in measured and peer in measured:
+            costs = measured[ours], measured[peer], measured["bare"]
+            rows.append(ratio_row(f"{titles[ours]}, of {titles[peer]}", *costs, target))
     if rows:
         show(name, RATIO_HEADS, rows)
 
@@ -102,7 +102,10 @@ def run(setting_name, names, asked):
         for fleet in range(asked.fleets)
     ]
     measured = {name: [fleet[name] for fleet in fleets] for name in fleets[0]}
-    caption = f"Fleets: {asked.fleets}; rounds of each: {asked.rounds}; seconds for each variant: {asked.seconds}."
+    caption = (
+        f"Microseconds. Fleets: {asked.fleets}; rounds of each: {asked.rounds}; "
+        f"seconds for each variant: {asked.seconds}."
+    )
     if setting_name == MIDDLEWARE:
         bases = {name: base for base, with_it in FRAMEWORKS.items() for name in (base, with_it)}
         costs_table(MIDDLEWARE, measured, dict(zip(measured, measured)), bases, caption)

@@ -46,12 +46,18 @@ DECISIVE = ("--variants", "naive", "floor", "logger", "filter")
 BROWSER = ("--settings", "proxied-browser")
 MIDDLEWARE = ("--settings", "middleware")
 PARTS = (
-    Part("request", "request.py", ("request-direct-small", "ratios-direct-small"), (), (*ONE_ROUND, *DECISIVE)),
+    Part(
+        "request", "request.py", ("request-direct-small", "ratios-direct-small"),
+        (), (*ONE_ROUND, *DECISIVE),
+    ),
     Part(
         "browser", "request.py", ("request-proxied-browser", "ratios-proxied-browser"),
         (*BROWSER, "--fleets=2", "--rounds=4"), (*BROWSER, *ONE_ROUND),
     ),
-    Part("middleware", "request.py", ("middleware",), (*MIDDLEWARE, "--fleets=2"), (*MIDDLEWARE, *ONE_ROUND)),
+    Part(
+        "middleware", "request.py", ("middleware",),
+        (*MIDDLEWARE, "--fleets=2"), (*MIDDLEWARE, *ONE_ROUND),
+    ),
     Part("growth", "growth.py", ("growth",), (), ("--rounds=1", "--axes", "request headers")),
     Part("latency", "latency.py", ("latency",), (), ("--rounds=1", "--variants", "filter")),
     Part("bodies", "bodies.py", ("bodies",), (), ("--rounds=1",)),
@@ -111,7 +117,9 @@ def parse_arguments():
     parser.add_argument("--record", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--quick", action="store_true", help="only to see that they work")
     names = [part.name for part in PARTS]
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all where none is given")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all where none is given"
+    )
     asked = parser.parse_args()
     if unknown := set(asked.parts) - set(names):
         parser.error(f"unknown parts: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -135,7 +143,8 @@ def main():
             if MODULE.read_bytes() != module:
                 raise Failed("the module is another one than at the start of the run")
         except (Failed, Misplaced) as reason:
-            print(f"\nbench: {part.name} failed after {time.monotonic() - before:.0f} s: {reason}", file=sys.stderr)
+            seconds = time.monotonic() - before
+            print(f"\nbench: {part.name} failed after {seconds:.0f} s: {reason}", file=sys.stderr)
             return 1
         took[part.name] = time.monotonic() - before
         print(f"\n=== {part.name}: {took[part.name]:.0f} s", flush=True)

@@ -37,7 +37,8 @@ class Tables(unittest.TestCase):
     def test_a_mark_that_stands_twice_or_alone_is_refused(self):
         table = block("start", ["a"], [[1]])
         begin, _, rest = table.partition("\n")
-        for text in (f"{table}\n{table}", begin, rest, table.replace("end of \"start\"", "end of \"page\"")):
+        other = table.replace('end of "start"', 'end of "page"')
+        for text in (f"{table}\n{table}", begin, rest, other):
             with self.subTest(text), self.assertRaises(Misplaced):
                 blocks(text)
 
