@@ -14,6 +14,14 @@ const SHOWN_VALUE: usize = 120;
 
 pub(super) const LONGEST_NAME: usize = 64;
 
+/// The whole number that this is; `None` for a fraction and what is out of range.
+pub(super) fn whole_number(number: f64) -> Option<i64> {
+    const OUT_OF_RANGE: f64 = 9_223_372_036_854_775_808.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it is in range, and whole")]
+    let whole = number as i64;
+    (number.fract() == 0.0 && number.abs() < OUT_OF_RANGE).then_some(whole)
+}
+
 /// The keys of one configuration, and what was found wrong with them so far.
 pub(super) struct Fields<'a> {
     pub(super) map: &'a Map<String, Value>,
@@ -39,8 +47,8 @@ impl Fields<'_> {
         // 500.0 is whole, too.
         let whole = value
             .as_f64()
-            .filter(|number| number.fract() == 0.0)
-            .and_then(|number| format!("{number}").parse::<u32>().ok())
+            .and_then(whole_number)
+            .and_then(|number| u32::try_from(number).ok())
             .filter(|number| (least..=most).contains(number));
         whole.unwrap_or_else(|| {
             self.refuse(

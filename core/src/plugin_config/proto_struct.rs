@@ -7,6 +7,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::fields::whole_number;
+
 /// Nesting beyond this is refused, as serde_json does for text.
 const DEEPEST: usize = 64;
 
@@ -55,8 +57,7 @@ fn value(bytes: &[u8], depth: usize) -> Option<Value> {
 
 /// A Struct knows only floating-point numbers; a whole one is shown as such.
 fn number(number: f64) -> Option<Value> {
-    let whole = format!("{number}").parse::<i64>().ok();
-    whole
+    whole_number(number)
         .map(Number::from)
         .or_else(|| Number::from_f64(number))
         .map(Value::Number)

@@ -7,7 +7,7 @@ use super::{LONGEST_VALUE, is_header_name};
 use crate::catalog::SERVICE;
 use crate::labels::{Method, OTHER};
 use crate::path_label::{RouteTable, Template};
-use crate::plugin_config::fields::{Fields, LONGEST_NAME, shown};
+use crate::plugin_config::fields::{Fields, LONGEST_NAME, shown, whole_number};
 use crate::signal_rules::{Case, Condition, Family, HeaderTest, MAX_CASES, StatusTest};
 use crate::signals::RESPONSE_HEADERS;
 use crate::stat_name;
@@ -199,8 +199,8 @@ fn status(value: &Value) -> Option<StatusTest> {
             _ => None,
         };
     }
-    let code = value.as_f64().filter(|code| code.fract() == 0.0)?;
-    let code = format!("{code}").parse::<u16>().ok()?;
+    let code = value.as_f64().and_then(whole_number)?;
+    let code = u16::try_from(code).ok()?;
     (100..=599)
         .contains(&code)
         .then_some(StatusTest::Exact(code))
