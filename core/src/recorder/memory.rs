@@ -26,6 +26,9 @@ pub(super) const LONGEST: usize = 256;
 /// Places in the smallest table.
 const SMALLEST: usize = 64;
 
+/// Places from which on half of a table may be in use, in place of a quarter.
+const LARGE: usize = 4 * 1024;
+
 /// Places in which a path may be.
 const TRIES: usize = 32;
 
@@ -114,7 +117,7 @@ impl<T: Copy + Default> Entry<T> {
 
 #[derive(Debug)]
 struct Generation<T> {
-    /// A power of two of them, or none; at most half of them are in use.
+    /// A power of two of them, or none.
     entries: Vec<Entry<T>>,
     used: usize,
     bytes: Vec<u8>,
@@ -182,7 +185,7 @@ impl<T: Copy + Default> Generation<T> {
 
     fn insert(&mut self, key: Key<'_>, what: T) {
         const { assert!((BYTES as u64) << LENGTH <= u32::MAX as u64) };
-        if 2 * (self.used + 1) > self.entries.len() {
+        if self.is_crowded() {
             self.grow();
         }
         let Ok(bytes) = u32::try_from(self.bytes.len() << LENGTH | key.path.len()) else {
@@ -192,6 +195,14 @@ impl<T: Copy + Default> Generation<T> {
         self.bytes.extend_from_slice(key.path);
         self.used += 1;
         self.put(key.hash, Entry { bytes, what });
+    }
+
+    /// Small tables are kept emptier: there it costs no memory that most paths
+    /// are found at home.
+    fn is_crowded(&self) -> bool {
+        let places = self.entries.len();
+        let each = if places < LARGE { 4 } else { 2 };
+        each * (self.used + 1) > places
     }
 
     fn grow(&mut self) {

@@ -12,7 +12,7 @@ use crate::envoy;
 const IDLE: u64 = 6;
 
 /// Pages when every label set is in use and every bin of it.
-const BUSY: u64 = 40;
+const BUSY: u64 = 41;
 
 const REQUESTS: u64 = 1_000_000;
 
