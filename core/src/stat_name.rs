@@ -229,6 +229,7 @@ fn push_escaped(name: &mut String, value: &str) {
 }
 
 /// A byte as `%XX`, with upper-case digits (RFC 3986 §2.1).
+#[inline(always)] // a call of it costs more than it does
 pub(crate) fn percent(byte: u8) -> [u8; 3] {
     const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');

@@ -81,20 +81,24 @@ pub(super) fn printable(bytes: &[u8]) -> String {
 
 /// The same up to `most` bytes of text, and whether that is all of it.
 fn spelled(bytes: &[u8], most: usize) -> (String, bool) {
-    let mut text = Vec::with_capacity(most.min(3 * bytes.len()));
+    let mut text = vec![0; most.min(3 * bytes.len())];
+    let mut length = 0;
     let mut whole = true;
     for byte in bytes {
-        let percent = percent(*byte);
-        let piece = match byte.is_ascii_graphic() {
-            true => std::slice::from_ref(byte),
-            false => percent.as_slice(),
-        };
-        if text.len() + piece.len() > most {
+        let room = text.get_mut(length..).unwrap_or_default();
+        let graphic = byte.is_ascii_graphic();
+        if graphic && let Some(place) = room.first_mut() {
+            *place = *byte;
+            length += 1;
+        } else if !graphic && let Some(place) = room.first_chunk_mut() {
+            *place = percent(*byte);
+            length += 3;
+        } else {
             whole = false;
             break;
         }
-        text.extend_from_slice(piece);
     }
+    text.truncate(length);
     (String::from_utf8(text).unwrap_or_default(), whole)
 }
 

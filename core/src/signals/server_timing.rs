@@ -179,14 +179,20 @@ impl Iterator for Unquoted<'_> {
 const DIGITS: u32 = 19;
 
 /// A number of milliseconds that the text begins with, in nanoseconds.
-fn milliseconds(text: impl Iterator<Item = u8>) -> Result<u64, Malformed> {
-    let mut text = text.skip_while(u8::is_ascii_whitespace).peekable();
-    let negative = text.next_if(|byte| matches!(byte, b'+' | b'-')) == Some(b'-');
+fn milliseconds(mut text: impl Iterator<Item = u8>) -> Result<u64, Malformed> {
+    let mut next = text.find(|byte| !byte.is_ascii_whitespace());
+    let negative = next == Some(b'-');
+    if let Some(b'+' | b'-') = next {
+        next = text.next();
+    }
 
     // The number is `digits * 10^exponent` nanoseconds.
     let (mut digits, mut kept, mut exponent) = (0_u64, 0, 6_i32);
     let (mut any, mut point) = (false, false);
-    while let Some(byte) = text.next_if(|byte| byte.is_ascii_digit() || (*byte == b'.' && !point)) {
+    while let Some(byte @ (b'0'..=b'9' | b'.')) = next
+        && !(byte == b'.' && point)
+    {
+        next = text.next();
         if byte == b'.' {
             point = true;
             continue;
@@ -203,10 +209,15 @@ fn milliseconds(text: impl Iterator<Item = u8>) -> Result<u64, Malformed> {
     if !any || (negative && digits > 0) {
         return Err(Malformed);
     }
-    if text.next_if(|byte| matches!(byte, b'e' | b'E')).is_some() {
-        let negative = text.next_if(|byte| matches!(byte, b'+' | b'-')) == Some(b'-');
+    if let Some(b'e' | b'E') = next {
+        next = text.next();
+        let negative = next == Some(b'-');
+        if let Some(b'+' | b'-') = next {
+            next = text.next();
+        }
         let mut power = 0_i32;
-        while let Some(byte) = text.next_if(u8::is_ascii_digit) {
+        while let Some(byte @ b'0'..=b'9') = next {
+            next = text.next();
             let digit = i32::from(byte - b'0');
             power = power.saturating_mul(10).saturating_add(digit);
         }
