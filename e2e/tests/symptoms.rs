@@ -59,7 +59,7 @@ async fn a_stats_matcher_without_the_connection_managers_stats_leaves_no_bytes_o
 -> Result<()> {
     let mut room = Room::open()?;
     let mut example = Example::measured().await?;
-    example.config["stats_config"] = only(&["wasm", "server."]);
+    example.config["stats_config"] = only(&["wasm", "server.", "listener_manager."]);
     let bridge = example.start(&mut room).await?;
     send(&example, 3).await?;
     until("the requests are shown", async || {
