@@ -2,7 +2,7 @@
 //!
 //! Every label set has a bin for each bound, and a worker holds all of them, so
 //! what is to be pushed of one is 32 bits wide. They are enough for four
-//! milliard requests between two pushes. Where the proxy refuses for so long,
+//! billion requests between two pushes. Where the proxy refuses for so long,
 //! what is pending moves to a list beside them, and is pushed from there.
 
 use crate::catalog::StatKind;
