@@ -67,17 +67,17 @@ fn reads_every_type_of_value() {
 
 #[test]
 fn shows_a_number_as_whole_only_where_it_is() {
-    for (number, shown) in [
+    for (given, shown) in [
         (-0.0, "0"),
         (0.5, "0.5"),
         (-1e18, "-1000000000000000000"),
         (9_223_372_036_854_774_784.0, "9223372036854774784"),
         (9_223_372_036_854_775_808.0, "9.223372036854776e+18"),
     ] {
-        assert_eq!(super::number(number).unwrap().to_string(), shown);
+        assert_eq!(number(given).unwrap().to_string(), shown);
     }
-    assert_eq!(super::number(f64::NAN), None);
-    assert_eq!(super::number(f64::INFINITY), None);
+    assert_eq!(number(f64::NAN), None);
+    assert_eq!(number(f64::INFINITY), None);
 }
 
 #[test]
