@@ -56,7 +56,7 @@ pub(crate) enum Role {
 }
 
 impl Bin {
-    /// Place of its bound in [`Stats::bounds`].
+    /// Place of its bound in [`Stats::bounds`](super::Stats::bounds).
     pub(crate) const fn bound_place(self) -> usize {
         self.bound as usize
     }
