@@ -2,12 +2,14 @@
 //!
 //! The host asks for it in the middle of a call and then says where it wrote
 //! and how much. [`take`] believes it only if it was given that very memory,
-//! and no less of it. Values lie one behind the other in one arena, which is
-//! empty again when the last of them was read, so that the steady state
-//! allocates nothing. What the arena has no room for gets memory of its own.
+//! and no less of it. The first value lies in one arena, which is lent as a
+//! whole, since hardly ever is a second one wanted before the first was read.
+//! What is wanted then, or is too large, lies in memory beside it, of which a
+//! piece is kept for the next time: the steady state allocates nothing.
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
+use std::num::NonZero;
 use std::ops::Deref;
 use std::{ptr, slice};
 
@@ -18,6 +20,9 @@ const SMALLEST: usize = 8 * 1024;
 /// be, unless it is told otherwise.
 const LARGEST: usize = 128 * 1024;
 
+/// Bytes of the smallest piece beside it: most that is no map.
+const SMALLEST_BESIDE: usize = 256;
+
 thread_local! {
     static ARENA: ManuallyDrop<Arena> = const { ManuallyDrop::new(Arena::new()) };
 }
@@ -26,16 +31,25 @@ thread_local! {
 struct Arena {
     memory: Cell<*mut u8>,
     capacity: Cell<usize>,
-    /// Bytes that values lie in; those behind them are free.
-    used: Cell<usize>,
-    /// Values that were taken from it and not given back.
-    taken: Cell<usize>,
-    /// What the host asked for last, and the bytes that it asked for. A call
-    /// returns one value at most, so there is never a second one to wait for.
-    out: Cell<*mut u8>,
+    /// Bytes that may be given: the capacity, and 0 while a value lies there.
+    room: Cell<usize>,
+    /// The bytes of it that the host asked for last. A call returns one value at
+    /// most, so there is never a second one to wait for.
     asked: Cell<usize>,
-    /// The capacity of that, where it is no part of the arena.
-    own: Cell<usize>,
+    /// What the host was given beside it, and has not handed over yet.
+    beside: Cell<Beside>,
+    /// What was beside it before, to be given again.
+    spare: Cell<Beside>,
+}
+
+/// Memory that is no part of the arena.
+#[derive(Clone, Copy)]
+struct Beside {
+    memory: *mut u8,
+    /// 0 where there is none.
+    capacity: usize,
+    /// The bytes of it that the host asked for.
+    asked: usize,
 }
 
 /// Bytes that the host handed over.
@@ -62,8 +76,8 @@ impl Deref for Handed {
     fn deref(&self) -> &[u8] {
         // SAFETY: only `take` makes a value with a size, of memory that
         // `allocate` gave and that has at least so many bytes; the host wrote
-        // them. In the arena they are not given again while `taken` counts this
-        // value; else the memory is this value's own. Nobody writes to it.
+        // them. The arena is not given again before this value is dropped; else
+        // the memory is this value's own. Nobody writes to it.
         unsafe { slice::from_raw_parts(self.data, self.size) }
     }
 }
@@ -72,15 +86,9 @@ impl Drop for Handed {
     #[inline]
     fn drop(&mut self) {
         if self.own != 0 {
-            free(self.data, self.own);
+            give_back(self.data, self.own);
         } else if self.size != 0 {
-            ARENA.with(|arena| {
-                let taken = arena.taken.get().wrapping_sub(1);
-                arena.taken.set(taken);
-                if taken == 0 {
-                    arena.used.set(0);
-                }
-            });
+            ARENA.with(|arena| arena.room.set(arena.capacity.get()));
         }
     }
 }
@@ -89,15 +97,11 @@ impl Drop for Handed {
 #[inline]
 pub(crate) fn allocate(size: usize) -> *mut u8 {
     ARENA.with(|arena| {
-        let used = arena.used.get();
-        if size > arena.capacity.get().wrapping_sub(used) || arena.own.get() != 0 {
+        if size > arena.room.get() {
             return arena.make_room(size);
         }
-        // SAFETY: `used` is never above the capacity.
-        let data = unsafe { arena.memory.get().add(used) };
-        arena.out.set(data);
         arena.asked.set(size);
-        data
+        arena.memory.get()
     })
 }
 
@@ -109,18 +113,14 @@ pub(crate) fn take(data: *mut u8, size: usize) -> Option<Handed> {
         return Some(Handed::EMPTY);
     }
     ARENA.with(|arena| {
+        // Not 0 only as long as no value lies in it.
         let asked = arena.asked.replace(0);
-        if !ptr::eq(arena.out.get(), data) || size > asked {
-            return None;
-        }
-        let own = arena.own.replace(0);
-        if own == 0 {
-            arena.taken.set(arena.taken.get() + 1);
-            // Behind what was asked for, not behind what lies in the arena now:
-            // a host may speak of memory that it was given calls ago.
-            let begin = data.addr().wrapping_sub(arena.memory.get().addr());
-            arena.used.set(begin.wrapping_add(size));
-        }
+        let own = if size <= asked && ptr::eq(arena.memory.get(), data) {
+            arena.room.set(0);
+            0
+        } else {
+            arena.take_beside(data, size)?.get()
+        };
         Some(Handed { data, size, own })
     })
 }
@@ -130,43 +130,91 @@ impl Arena {
         Self {
             memory: Cell::new(ptr::dangling_mut()),
             capacity: Cell::new(0),
-            used: Cell::new(0),
-            taken: Cell::new(0),
-            out: Cell::new(ptr::null_mut()),
+            room: Cell::new(0),
             asked: Cell::new(0),
-            own: Cell::new(0),
+            beside: Cell::new(Beside::NONE),
+            spare: Cell::new(Beside::NONE),
         }
     }
 
-    /// A larger arena, where nothing lies in this one, else memory of its own.
+    /// A larger arena, where nothing lies in this one, else memory beside it.
     #[cold]
     fn make_room(&self, size: usize) -> *mut u8 {
         self.asked.set(0);
         // What nobody took.
-        free(self.out.get(), self.own.replace(0));
-        if self.taken.get() == 0 && size <= LARGEST && size > self.capacity.get() {
+        self.beside.replace(Beside::NONE).free();
+        if self.room.get() == self.capacity.get() && size <= LARGEST {
             let capacity = size.next_power_of_two().max(SMALLEST);
             free(self.memory.get(), self.capacity.replace(0));
+            self.room.set(0);
             self.memory.set(ptr::dangling_mut());
-            if let Some(memory) = memory(capacity) {
-                self.memory.set(memory);
-                self.capacity.set(capacity);
-            }
+            let Some(memory) = memory(capacity) else {
+                return ptr::null_mut();
+            };
+            self.memory.set(memory);
+            self.capacity.set(capacity);
+            self.room.set(capacity);
+            self.asked.set(size);
+            return memory;
         }
-        let room = self.capacity.get().wrapping_sub(self.used.get());
-        let data = if size <= room {
-            // SAFETY: `used` is never above the capacity.
-            unsafe { self.memory.get().add(self.used.get()) }
-        } else if let Some(own) = memory(size) {
-            self.own.set(size);
-            own
+        let spare = self.spare.replace(Beside::NONE);
+        let beside = if size <= spare.capacity {
+            Beside {
+                asked: size,
+                ..spare
+            }
         } else {
-            return ptr::null_mut();
+            spare.free();
+            let capacity = size.max(SMALLEST_BESIDE);
+            let Some(memory) = memory(capacity) else {
+                return ptr::null_mut();
+            };
+            Beside {
+                memory,
+                capacity,
+                asked: size,
+            }
         };
-        self.out.set(data);
-        self.asked.set(size);
-        data
+        self.beside.set(beside);
+        beside.memory
     }
+
+    /// The capacity of memory beside the arena that the host wrote to.
+    #[cold]
+    fn take_beside(&self, data: *mut u8, size: usize) -> Option<NonZero<usize>> {
+        let beside = self.beside.get();
+        if !ptr::eq(beside.memory, data) || size > beside.asked {
+            return None;
+        }
+        self.beside.set(Beside::NONE);
+        NonZero::new(beside.capacity)
+    }
+}
+
+impl Beside {
+    const NONE: Self = Self {
+        memory: ptr::null_mut(),
+        capacity: 0,
+        asked: 0,
+    };
+
+    fn free(self) {
+        free(self.memory, self.capacity);
+    }
+}
+
+/// Keeps memory that was beside the arena, if it is not much.
+#[cold]
+fn give_back(memory: *mut u8, capacity: usize) {
+    let mut less = Beside {
+        memory,
+        capacity,
+        asked: 0,
+    };
+    if capacity <= SMALLEST {
+        ARENA.with(|arena| less = arena.spare.replace(less));
+    }
+    less.free();
 }
 
 /// `capacity` bytes, at least one, that nobody wrote to; `None` where the memory
