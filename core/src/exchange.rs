@@ -82,18 +82,19 @@ impl Request {
         ..Self::UNREAD
     };
 
-    /// [`Self::UNREAD`] where the map has neither method nor path. Of a repeated header
-    /// the first counts, as Envoy has it. `began` is when it came.
+    /// Reads the map; nothing is known where it has neither method nor path. Of a
+    /// repeated header the first counts, as Envoy has it. `began` is when it came.
     #[inline(always)]
     fn read(
+        &mut self,
         recorder: &mut Recorder,
         host: &impl Stream,
         map: &impl Pairs,
         path_from: PathFrom,
         began: u64,
-    ) -> Self {
+    ) {
         if recorder.asks() {
-            return Self::read_all(recorder, host, map, path_from, began);
+            return self.read_all(recorder, host, map, path_from, began);
         }
         let (mut method, mut path, mut original) = (None, None, None);
         for (name, value) in map.of(path_from.lengths(recorder), MAX_HEADERS) {
@@ -113,18 +114,19 @@ impl Request {
                 break;
             }
         }
-        Self::of(recorder, method, original.or(path), 0)
+        self.set(recorder, method, original.or(path));
     }
 
     /// The same where more than method and path is read.
     #[inline(never)]
     fn read_all(
+        &mut self,
         recorder: &mut Recorder,
         host: &impl Stream,
         map: &impl Pairs,
         path_from: PathFrom,
         began: u64,
-    ) -> Self {
+    ) {
         let (mut method, mut path, mut original) = (None, None, None);
         let mut asked = Asked::default();
         for (name, value) in map.of(path_from.lengths(recorder), MAX_HEADERS) {
@@ -146,25 +148,17 @@ impl Request {
             let began = (began != NEVER).then_some(began);
             recorder.asked_all(host, path, began, &mut asked);
         }
-        Self::of(recorder, method, path, asked.facts)
+        self.facts = asked.facts;
+        self.set(recorder, method, path);
     }
 
     #[inline(always)]
-    fn of(
-        recorder: &mut Recorder,
-        method: Option<Method>,
-        path: Option<&[u8]>,
-        facts: u64,
-    ) -> Self {
-        let path = match path {
-            Some(path) => recorder.look_up(path),
-            None if method.is_none() => return Self::UNREAD,
-            None => RequestPath::Known(PathId::UNMATCHED),
-        };
-        Self {
-            facts,
-            path,
-            method: method.unwrap_or(Method::OTHER),
+    fn set(&mut self, recorder: &mut Recorder, method: Option<Method>, path: Option<&[u8]>) {
+        self.method = method.unwrap_or(Method::OTHER);
+        match path {
+            Some(path) => recorder.look_up(path, &mut self.path),
+            None if method.is_none() => self.path = RequestPath::Unread,
+            None => self.path = RequestPath::Known(PathId::UNMATCHED),
         }
     }
 
@@ -302,7 +296,10 @@ impl Exchange {
     /// The request's headers, before any route rewrites them.
     #[inline]
     pub fn on_request_headers(&mut self, recorder: &mut Recorder, host: &impl Stream) {
-        self.request = read_request(recorder, host, PathFrom::Path, self.started);
+        if let Some(map) = headers(recorder, host, Headers::Request) {
+            let request = &mut self.request;
+            request.read(recorder, host, &map, PathFrom::Path, self.started);
+        }
     }
 
     /// The final response's headers.
@@ -466,7 +463,10 @@ pub fn on_access_log(recorder: &mut Recorder, host: &impl Stream) {
     } else {
         NEVER
     };
-    let mut request = read_request(recorder, host, PathFrom::OriginalPath, now);
+    let mut request = Request::UNREAD;
+    if let Some(map) = headers(recorder, host, Headers::Request) {
+        request.read(recorder, host, &map, PathFrom::OriginalPath, now);
+    }
     let (mut response, mut facts) = (None, 0);
     if let Some(map) = headers(recorder, host, Headers::Response) {
         let read = Response::read(recorder, host, &map, now);
@@ -549,19 +549,6 @@ fn count(
                 facts,
             },
         );
-    }
-}
-
-#[inline(always)]
-fn read_request(
-    recorder: &mut Recorder,
-    host: &impl Stream,
-    path_from: PathFrom,
-    began: u64,
-) -> Request {
-    match headers(recorder, host, Headers::Request) {
-        Some(map) => Request::read(recorder, host, &map, path_from, began),
-        None => Request::UNREAD,
     }
 }
 

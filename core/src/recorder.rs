@@ -190,7 +190,7 @@ impl Recorder {
     }
 
     /// Counts a host call that failed.
-    #[inline]
+    #[cold]
     pub fn failed(&mut self, Failed(call): Failed) {
         self.scalars.errors.add(call as usize);
     }
@@ -214,8 +214,8 @@ impl Recorder {
     }
 
     #[inline]
-    pub(crate) fn look_up(&mut self, path: &[u8]) -> RequestPath {
-        self.paths.look_up(path)
+    pub(crate) fn look_up(&mut self, target: &[u8], path: &mut RequestPath) {
+        self.paths.look_up(target, path);
     }
 
     pub(crate) fn excluded(&mut self, host: &impl Stats) {

@@ -152,7 +152,7 @@ impl<T: Copy + Default> Generation<T> {
         self.bytes.reserve_exact(other.bytes.len());
     }
 
-    /// The same where it is found at once, as most are.
+    /// What a path is, if it lies where it is looked for first.
     #[inline]
     fn at_home(&self, key: Key<'_>) -> Option<T> {
         let mask = self.entries.len().wrapping_sub(1);
@@ -252,17 +252,14 @@ impl<T: Copy + Default> Memory<T> {
         Key::new(target, self.seed)
     }
 
-    /// What a path is, if that is remembered.
+    /// What a path is, if that is found at once, as most are.
     #[inline]
-    pub(super) fn recall(&mut self, key: Key<'_>) -> Option<T> {
-        match self.young.at_home(key) {
-            Some(what) => Some(what),
-            None => self.search(key),
-        }
+    pub(super) fn at_home(&self, key: Key<'_>) -> Option<T> {
+        self.young.at_home(key)
     }
 
-    #[inline(never)]
-    fn search(&mut self, key: Key<'_>) -> Option<T> {
+    /// What a path is, if that is remembered.
+    pub(super) fn recall(&mut self, key: Key<'_>) -> Option<T> {
         if let Some(what) = self.young.get(key) {
             return Some(what);
         }

@@ -112,20 +112,28 @@ impl Paths {
         }
     }
 
-    /// What the value of a `:path` pseudo-header is.
+    /// What the value of a `:path` pseudo-header is. It is written to a place of
+    /// the caller's, since most often it is two words, and may be more.
     #[inline]
-    pub(super) fn look_up(&mut self, path: &[u8]) -> RequestPath {
-        let key = self.memory.key(path);
-        if let Some(key) = key
-            && let Some(remembered) = self.memory.recall(key)
-        {
-            return RequestPath::of(remembered);
+    pub(super) fn look_up(&mut self, target: &[u8], path: &mut RequestPath) {
+        let key = self.memory.key(target);
+        match key.and_then(|key| self.memory.at_home(key)) {
+            Some(remembered) => *path = RequestPath::of(remembered),
+            None => self.search(target, path),
         }
-        self.label_it(path, key)
+    }
+
+    /// The same of a path that is remembered elsewhere, or not at all.
+    #[cold]
+    fn search(&mut self, target: &[u8], path: &mut RequestPath) {
+        let key = self.memory.key(target);
+        *path = match key.and_then(|key| self.memory.recall(key)) {
+            Some(remembered) => RequestPath::of(remembered),
+            None => self.label_it(target, key),
+        };
     }
 
     /// Labels a path that was not remembered.
-    #[cold]
     fn label_it(&mut self, path: &[u8], key: Option<Key<'_>>) -> RequestPath {
         let label = match self.labeller.label(path) {
             PathLabel::Excluded => PathId::EXCLUDED,
@@ -183,26 +191,35 @@ mod tests {
         )
     }
 
+    fn looked_up(paths: &mut Paths, target: &[u8]) -> RequestPath {
+        let mut path = RequestPath::Unread;
+        paths.look_up(target, &mut path);
+        path
+    }
+
     #[test]
     fn a_route_has_its_template_as_label_at_once() {
         let mut paths = paths(&["/a/:id", "/b"]);
-        let RequestPath::Known(id) = paths.look_up(b"/a/7?x=1") else {
+        let RequestPath::Known(id) = looked_up(&mut paths, b"/a/7?x=1") else {
             panic!("no label");
         };
         assert_eq!(paths.label(id), "/a/:id");
-        assert_eq!(paths.look_up(b"/c"), RequestPath::Known(PathId::UNMATCHED));
+        assert_eq!(
+            looked_up(&mut paths, b"/c"),
+            RequestPath::Known(PathId::UNMATCHED)
+        );
     }
 
     #[test]
     fn a_candidate_is_known_as_soon_as_its_label_exists() {
         let mut paths = paths(&[]);
         assert_eq!(
-            paths.look_up(b"/a/7"),
+            looked_up(&mut paths, b"/a/7"),
             RequestPath::Candidate("/a/:id".into())
         );
         let id = paths.intern("/a/:id");
-        assert_eq!(paths.look_up(b"/a/7"), RequestPath::Known(id));
-        assert_eq!(paths.look_up(b"/a/8"), RequestPath::Known(id));
+        assert_eq!(looked_up(&mut paths, b"/a/7"), RequestPath::Known(id));
+        assert_eq!(looked_up(&mut paths, b"/a/8"), RequestPath::Known(id));
     }
 
     #[test]
@@ -211,7 +228,10 @@ mod tests {
         let labeller = PathLabeller::new(Vec::new(), RouteTable::default(), exclude);
         let mut paths = Paths::new(labeller, 7);
         for path in ["/health", "/health?x"] {
-            assert_eq!(paths.look_up(path.as_bytes()), RequestPath::Excluded);
+            assert_eq!(
+                looked_up(&mut paths, path.as_bytes()),
+                RequestPath::Excluded
+            );
         }
     }
 
@@ -220,7 +240,7 @@ mod tests {
         let mut paths = paths(&["/a/:id"]);
         let long = format!("/a/{}", "x".repeat(LONGEST));
         for _ in 0..2 {
-            let found = paths.look_up(long.as_bytes());
+            let found = looked_up(&mut paths, long.as_bytes());
             assert_eq!(found, RequestPath::Known(PathId(2)));
         }
     }

@@ -17,6 +17,13 @@ fn api(proxy: &FakeProxy) -> Recorder {
     recorder(proxy, r#"{"service": "api"}"#)
 }
 
+/// What a request's path is.
+pub(super) fn looked_up(recorder: &mut Recorder, target: &str) -> RequestPath {
+    let mut path = RequestPath::Unread;
+    recorder.look_up(target.as_bytes(), &mut path);
+    path
+}
+
 pub(super) fn send(
     recorder: &mut Recorder,
     proxy: &FakeProxy,
@@ -25,7 +32,7 @@ pub(super) fn send(
     status: u16,
     nanos: u64,
 ) {
-    let path = recorder.look_up(path.as_bytes());
+    let path = looked_up(recorder, path);
     let method = Method::new(method.as_bytes());
     let status = Status::new(status.to_string().as_bytes());
     let facts = Facts::default();

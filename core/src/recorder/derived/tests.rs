@@ -1,7 +1,7 @@
 use super::*;
 use crate::fake::FakeProxy;
 use crate::host::Property;
-use crate::recorder::tests::{recorder, respond, send};
+use crate::recorder::tests::{looked_up, recorder, respond, send};
 use crate::recorder::{Counted, Recorder};
 
 fn ticked(mut recorder: Recorder, proxy: &FakeProxy, prefix: &str) -> Vec<(String, u64)> {
@@ -46,7 +46,7 @@ fn a_status_counts_on_any_path_also_one_without_a_label() {
 fn an_exchange_counts_for_the_first_case_of_a_rule_that_it_meets() {
     let proxy = FakeProxy::default();
     let mut recorder = recorder(&proxy, r#"{"service": "api", "preset": "discovery"}"#);
-    let path = recorder.look_up(b"/search?q=x");
+    let path = looked_up(&mut recorder, "/search?q=x");
     for (status, headers) in [
         ("200", &[("x-search-results", "0")][..]),
         ("200", &[("x-search-results", "3")]),
