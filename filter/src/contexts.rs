@@ -20,27 +20,29 @@ use gatemeter_core::recorder::Recorder;
 use crate::host::{self, Proxy};
 use crate::list::List;
 use crate::open::OpenExchanges;
+use crate::services::Services;
 
+#[derive(Clone, Copy)]
 struct Root {
     id: u32,
     /// The number of its service; 0 until it is configured.
     service: usize,
 }
 
-/// The counts of a root and its exchanges.
-struct Service {
-    recorder: Recorder,
-    /// How many count here: exchanges, and a root.
-    users: usize,
+impl Root {
+    /// None: 0 is the id of no context.
+    const NONE: Self = Self { id: 0, service: 0 };
 }
 
 /// The contexts of one VM.
 pub(crate) struct Contexts {
     /// As many as there are plugin configurations in use: a few.
     roots: List<Root>,
-    /// By number. `None` where the last one that counted there has gone, and at 0,
-    /// so that no number is 0.
-    services: List<Option<Box<Service>>>,
+    /// The one whose exchange began last, for it is the one of the next, most often.
+    recent: Root,
+    /// The highest id that a root ever had: exchanges have higher ones, most often.
+    highest: u32,
+    services: Services,
     exchanges: OpenExchanges,
 }
 
@@ -48,13 +50,16 @@ impl Contexts {
     pub(crate) const fn new() -> Self {
         Self {
             roots: List::new(),
-            services: List::new(),
+            recent: Root::NONE,
+            highest: 0,
+            services: Services::new(),
             exchanges: OpenExchanges::new(),
         }
     }
 
     pub(crate) fn create_root(&mut self, id: u32) {
         if self.root(id).is_none() {
+            self.highest = self.highest.max(id);
             self.roots
                 .change(|roots| roots.push(Root { id, service: 0 }));
         }
@@ -62,11 +67,12 @@ impl Contexts {
 
     #[inline]
     pub(crate) fn create_exchange(&mut self, id: u32, root: u32) {
-        let number = match &*self.roots {
-            [only] if only.id == root && only.id != id => only.service,
-            roots => service_of(roots, root, id),
+        let number = if self.recent.id == root && id > self.highest {
+            self.recent.service
+        } else {
+            self.service_of(root, id)
         };
-        if let Some(Some(service)) = self.services.get_mut(number)
+        if let Some(service) = self.services.get(number)
             && let Some(place) = self.exchanges.add(id)
         {
             service.users += 1;
@@ -97,10 +103,11 @@ impl Contexts {
         }
         recorder.configure(&Proxy).map_err(describe)?;
         host::set_tick_period(interval).map_err(describe)?;
-        let new = self.add(recorder);
+        let new = self.services.add(recorder);
         if let Some(root) = self.roots.iter_mut().find(|root| root.id == id) {
             // Were a root ever configured twice, nothing counted so far is lost.
             let old = mem::replace(&mut root.service, new);
+            self.recent = Root::NONE;
             self.close(old);
         }
         Ok(())
@@ -144,15 +151,13 @@ impl Contexts {
             return self.delete_other(id);
         };
         let number = mem::take(&mut place.service);
-        match self.services.get_mut(number) {
-            Some(Some(service)) => {
-                place.exchange.on_end(&mut service.recorder, &Proxy);
-                service.users -= 1;
-                if service.users == 0 {
-                    self.drop_service(number);
-                }
-            }
-            _ => self.delete_other(id),
+        let Some(service) = self.services.get(number) else {
+            return self.delete_other(id);
+        };
+        place.exchange.on_end(&mut service.recorder, &Proxy);
+        service.users -= 1;
+        if service.users == 0 {
+            self.services.remove(number);
         }
     }
 
@@ -162,7 +167,7 @@ impl Contexts {
         let Some(mut place) = self.exchanges.remove_behind(id) else {
             return self.delete_root(id);
         };
-        if let Some(Some(service)) = self.services.get_mut(place.service) {
+        if let Some(service) = self.services.get(place.service) {
             place.exchange.on_end(&mut service.recorder, &Proxy);
             self.leave(place.service);
         }
@@ -171,6 +176,7 @@ impl Contexts {
     fn delete_root(&mut self, id: u32) {
         if let Some(at) = self.roots.iter().position(|root| root.id == id) {
             let root = self.roots.change(|roots| roots.swap_remove(at));
+            self.recent = Root::NONE;
             self.close(root.service);
         }
     }
@@ -182,37 +188,20 @@ impl Contexts {
     /// The counts of a root.
     fn recorder(&mut self, root: u32) -> Option<&mut Recorder> {
         let number = self.root(root)?.service;
-        let service = self.services.get_mut(number)?.as_mut()?;
+        let service = self.services.get(number)?;
         Some(&mut service.recorder)
     }
 
     #[inline]
     fn exchange(&mut self, id: u32) -> Option<(&mut Exchange, &mut Recorder)> {
         let place = self.exchanges.get(id)?;
-        let service = self.services.get_mut(place.service)?.as_mut()?;
+        let service = self.services.get(place.service)?;
         Some((&mut place.exchange, &mut service.recorder))
-    }
-
-    /// A service that a root counts for, by its number.
-    fn add(&mut self, recorder: Recorder) -> usize {
-        let service = Some(Box::new(Service { recorder, users: 1 }));
-        self.services.change(|services| {
-            if services.is_empty() {
-                services.push(None);
-            }
-            let mut others = services.iter_mut().enumerate().skip(1);
-            if let Some((vacant, place)) = others.find(|(_, service)| service.is_none()) {
-                *place = service;
-                return vacant;
-            }
-            services.push(service);
-            services.len() - 1
-        })
     }
 
     /// No root counts there any more.
     fn close(&mut self, number: usize) {
-        if let Some(Some(service)) = self.services.get_mut(number) {
+        if let Some(service) = self.services.get(number) {
             service.recorder.close(&Proxy);
             self.leave(number);
         }
@@ -221,29 +210,24 @@ impl Contexts {
     /// One less counts there.
     #[cold]
     fn leave(&mut self, number: usize) {
-        if let Some(Some(service)) = self.services.get_mut(number) {
+        if let Some(service) = self.services.get(number) {
             service.users -= 1;
             if service.users == 0 {
-                self.drop_service(number);
+                self.services.remove(number);
             }
         }
     }
 
+    /// The number of the service of a root; 0 where there is none, or `id` is a root.
     #[cold]
-    fn drop_service(&mut self, number: usize) {
-        if let Some(service) = self.services.get_mut(number) {
-            *service = None;
+    fn service_of(&mut self, root: u32, id: u32) -> usize {
+        match (self.root(root), self.root(id)) {
+            (Some(&root), None) => {
+                self.recent = root;
+                root.service
+            }
+            _ => 0,
         }
-    }
-}
-
-/// The number of the service of a root; 0 where there is none, or `id` is a root.
-#[cold]
-fn service_of(roots: &[Root], root: u32, id: u32) -> usize {
-    let find = |id| roots.iter().find(|root| root.id == id);
-    match (find(root), find(id)) {
-        (Some(root), None) => root.service,
-        _ => 0,
     }
 }
 

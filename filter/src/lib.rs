@@ -9,6 +9,7 @@
 //! - [`callbacks`]: every export of the module, as the ABI has it
 //! - [`contexts`]: the root context or the exchange that an id stands for
 //! - [`open`]: the exchanges, by id
+//! - [`services`]: what the roots count for, by number
 //! - [`list`]: a list that takes no room in the module's file
 //! - [`host`]: every host call, and nowhere else
 //! - [`handed`]: the memory into which the host copies what a call returns
@@ -35,3 +36,4 @@ mod handed;
 mod host;
 mod list;
 mod open;
+mod services;
