@@ -97,7 +97,8 @@ impl Request {
             return self.read_all(recorder, host, map, path_from, began);
         }
         let (mut method, mut path, mut original) = (None, None, None);
-        for (name, value) in map.of(path_from.lengths(recorder), MAX_HEADERS) {
+        let (pairs, _more) = map.of(path_from.lengths(recorder), MAX_HEADERS);
+        for (name, value) in pairs {
             if is(name, b":path") {
                 path = path.or(Some(value));
             } else if is(name, b":method") {
@@ -129,7 +130,8 @@ impl Request {
     ) {
         let (mut method, mut path, mut original) = (None, None, None);
         let mut asked = Asked::default();
-        for (name, value) in map.of(path_from.lengths(recorder), MAX_HEADERS) {
+        let (pairs, _more) = map.of(path_from.lengths(recorder), MAX_HEADERS);
+        for (name, value) in pairs {
             if is(name, b":path") {
                 path = path.or(Some(value));
             } else if is(name, b":method") {
@@ -203,8 +205,8 @@ impl Response {
     fn read(recorder: &mut Recorder, host: &impl Stream, map: &impl Pairs, now: u64) -> Self {
         let (mut status, mut heard) = (None, None);
         let (mut has_type, mut event_stream) = (false, false);
-        let lengths = recorder.heard_lengths();
-        for (name, value) in map.of(lengths, MAX_HEADERS) {
+        let (pairs, more) = map.of(recorder.heard_lengths(), MAX_HEADERS);
+        for (name, value) in pairs {
             if is(name, b":status") {
                 status = status.or_else(|| Some(Status::new(value)));
                 continue;
@@ -222,7 +224,6 @@ impl Response {
             }
             heard = Some(hear(recorder, host, name, value, now, heard.take()));
         }
-        let more = map.count() > MAX_HEADERS;
         if more || heard.is_some() {
             heard = Some(hear_all(recorder, host, map, more, heard));
         }

@@ -24,11 +24,12 @@ pub trait Pairs {
     fn count(&self) -> usize;
 
     /// Of the first `most` those whose names have one of these lengths, or look as
-    /// if.
+    /// if; and whether there are more than `most`.
     #[inline]
-    fn of(&self, lengths: Lengths, most: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+    fn of(&self, lengths: Lengths, most: usize) -> (impl Iterator<Item = (&[u8], &[u8])>, bool) {
         let first = self.pairs().take(most);
-        first.filter(move |(name, _)| lengths.may_be(name.len() as u64))
+        let of = first.filter(move |(name, _)| lengths.may_be(name.len() as u64));
+        (of, self.count() > most)
     }
 }
 
@@ -45,8 +46,10 @@ impl<B: Deref<Target = [u8]>> Pairs for B {
     }
 
     #[inline(always)]
-    fn of(&self, lengths: Lengths, most: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
-        HeaderMap::new(self).of(lengths, most)
+    fn of(&self, lengths: Lengths, most: usize) -> (impl Iterator<Item = (&[u8], &[u8])>, bool) {
+        let map = HeaderMap::new(self);
+        let more = map.len() > most;
+        (map.of(lengths, most), more)
     }
 }
 
@@ -65,8 +68,8 @@ pub struct HeaderMap<'a> {
 }
 
 /// A sum of sizes in their own form: of names in the lower half, of values in the
-/// upper, without the NULs. Beyond 4 GiB it is wrong, and so are the pairs of a
-/// host that says so; they never leave the data.
+/// upper, and there the NULs of both. Beyond 4 GiB it is wrong, and so are the
+/// pairs of a host that says so; they never leave the data.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sizes(u64);
 
@@ -78,7 +81,8 @@ impl Sizes {
 
     #[inline]
     const fn and(self, other: Self) -> Self {
-        Self(self.0.wrapping_add(other.0))
+        const NULS: u64 = 2 << 32;
+        Self(self.0.wrapping_add(other.0).wrapping_add(NULS))
     }
 
     #[inline]
@@ -161,6 +165,18 @@ impl<'a> HeaderMap<'a> {
     pub fn is_empty(&self) -> bool {
         self.sizes.is_empty()
     }
+
+    /// The pair of these sizes, behind those that have that sum.
+    #[inline(always)]
+    fn pair(&self, before: Sizes, size: Sizes) -> Option<(&'a [u8], &'a [u8])> {
+        let begin = before.of_names().wrapping_add(before.of_values());
+        let rest = self.data.get(begin..)?;
+        let (name, rest) = rest.split_at_checked(size.of_names())?;
+        let (_nul, rest) = rest.split_first()?;
+        let (value, rest) = rest.split_at_checked(size.of_values())?;
+        rest.first()?;
+        Some((name, value))
+    }
 }
 
 impl<'a> Iterator for HeaderMap<'a> {
@@ -180,15 +196,7 @@ impl<'a> Iterator for HeaderMap<'a> {
         };
         self.rest = sizes.as_slice();
         self.before = before.and(size);
-        // Each pair before it has two NULs.
-        let nuls = 2 * (self.sizes.len() - self.rest.len() - 1);
-        let begin = before.of_names().wrapping_add(before.of_values());
-        let rest = self.data.get(begin.wrapping_add(nuls)..)?;
-        let (name, rest) = rest.split_at_checked(size.of_names())?;
-        let (_nul, rest) = rest.split_first()?;
-        let (value, rest) = rest.split_at_checked(size.of_values())?;
-        rest.first()?;
-        Some((name, value))
+        self.pair(before, size)
     }
 }
 
@@ -223,7 +231,7 @@ mod tests {
     }
 
     fn values(map: &impl Pairs, lengths: Lengths, most: usize) -> Vec<&[u8]> {
-        map.of(lengths, most).map(|(_, value)| value).collect()
+        map.of(lengths, most).0.map(|(_, value)| value).collect()
     }
 
     #[test]
