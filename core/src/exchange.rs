@@ -606,12 +606,13 @@ fn integer(recorder: &mut Recorder, host: &impl Stream, which: Property) -> Opti
     Some(u64::from_le_bytes((*bytes).try_into().ok()?))
 }
 
-/// `None`, and a counted failure, where the map cannot be read.
+/// `None` where there is no map, and a counted failure where it cannot be read.
 #[inline]
 fn headers<H: Stream>(recorder: &mut Recorder, host: &H, which: Headers) -> Option<H::Map> {
-    host.headers(which)
-        .map_err(|error| recorder.failed(error))
-        .ok()
+    host.headers(which).unwrap_or_else(|error| {
+        recorder.failed(error);
+        None
+    })
 }
 
 fn property<H: Stream>(recorder: &mut Recorder, host: &H, which: Property) -> Option<H::Bytes> {

@@ -198,10 +198,10 @@ impl Stream for FakeProxy {
         Ok(self.now.get())
     }
 
-    fn headers(&self, which: Headers) -> Result<Vec<u8>, Failed> {
+    fn headers(&self, which: Headers) -> Result<Option<Vec<u8>>, Failed> {
         self.enter(HostCall::HeaderMap)?;
         let maps = self.maps.borrow();
-        Ok(maps.get(name_of(which)).cloned().unwrap_or_default())
+        Ok(maps.get(name_of(which)).cloned())
     }
 
     fn remove_response_header(&self, name: &str) -> Result<(), Failed> {

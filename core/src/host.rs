@@ -172,11 +172,11 @@ pub trait Stream: Stats {
     /// Where there is no clock.
     fn now(&self) -> Result<u64, Failed>;
 
-    /// A header map; empty where the exchange has none.
+    /// A header map; `None` where the exchange has none.
     ///
     /// # Errors
     /// Where the map cannot be read in this callback.
-    fn headers(&self, which: Headers) -> Result<Self::Map, Failed>;
+    fn headers(&self, which: Headers) -> Result<Option<Self::Map>, Failed>;
 
     /// Takes a header out of the response.
     ///

@@ -111,11 +111,11 @@ impl Stream for Proxy {
         Ok(1)
     }
 
-    fn headers(&self, which: Headers) -> Result<Vec<u8>, Failed> {
+    fn headers(&self, which: Headers) -> Result<Option<Vec<u8>>, Failed> {
         Ok(match which {
-            Headers::Request => self.request.clone(),
-            Headers::Response => self.response.clone(),
-            Headers::ResponseTrailers => Vec::new(),
+            Headers::Request => Some(self.request.clone()),
+            Headers::Response => Some(self.response.clone()),
+            Headers::ResponseTrailers => None,
         })
     }
 

@@ -82,10 +82,10 @@ unsafe extern "C" {
 }
 
 thread_local! {
-    /// Where the host writes the time, and where a map is: what every request
-    /// needs costs more on the stack.
+    /// Where the host writes the time, and where a map or property is: what every
+    /// request needs costs more on the stack.
     static TIME: Cell<u64> = const { Cell::new(0) };
-    static MAP: (Cell<*mut u8>, Cell<usize>) =
+    static RETURNED: (Cell<*mut u8>, Cell<usize>) =
         const { (Cell::new(ptr::null_mut()), Cell::new(0)) };
 }
 
@@ -206,20 +206,24 @@ impl Stream for Proxy {
         })
     }
 
-    fn headers(&self, which: Headers) -> Result<Handed, Failed> {
+    fn headers(&self, which: Headers) -> Result<Option<Handed>, Failed> {
         let map = match which {
             Headers::Request => REQUEST_HEADERS,
             Headers::Response => RESPONSE_HEADERS,
             Headers::ResponseTrailers => RESPONSE_TRAILERS,
         };
-        MAP.with(|(data, size)| {
+        RETURNED.with(|(data, size)| {
             data.set(ptr::null_mut());
             size.set(0);
             // SAFETY: both out-pointers are valid.
             let status = unsafe { proxy_get_header_map_pairs(map, data.as_ptr(), size.as_ptr()) };
             match status {
-                OK => handed::take(data.get(), size.get()).ok_or(Failed(HostCall::HeaderMap)),
-                NOT_FOUND => Ok(Handed::EMPTY),
+                OK if size.get() == 0 => Ok(None),
+                OK => match handed::take(data.get(), size.get()) {
+                    Some(map) => Ok(Some(map)),
+                    None => Err(Failed(HostCall::HeaderMap)),
+                },
+                NOT_FOUND => Ok(None),
                 _ => Err(Failed(HostCall::HeaderMap)),
             }
         })
@@ -234,21 +238,22 @@ impl Stream for Proxy {
 
     fn property(&self, property: Property) -> Result<Option<Handed>, Failed> {
         let path = property.path();
-        let mut returned = Returned::nowhere();
-        // SAFETY: the path is a live string, the out-pointers are valid.
-        let status = unsafe {
-            proxy_get_property(
-                path.as_ptr(),
-                path.len(),
-                &raw mut returned.data,
-                &raw mut returned.size,
-            )
-        };
-        match status {
-            OK => returned.take(HostCall::Property).map(Some),
-            NOT_FOUND => Ok(None),
-            _ => Err(Failed(HostCall::Property)),
-        }
+        RETURNED.with(|(data, size)| {
+            data.set(ptr::null_mut());
+            size.set(0);
+            // SAFETY: the path is a live string, the out-pointers are valid.
+            let status = unsafe {
+                proxy_get_property(path.as_ptr(), path.len(), data.as_ptr(), size.as_ptr())
+            };
+            match status {
+                OK => match handed::take(data.get(), size.get()) {
+                    Some(value) => Ok(Some(value)),
+                    None => Err(Failed(HostCall::Property)),
+                },
+                NOT_FOUND => Ok(None),
+                _ => Err(Failed(HostCall::Property)),
+            }
+        })
     }
 }
 

@@ -333,7 +333,7 @@ impl Stream {
     pub(crate) fn headers(&self, map: Map) -> Headers<'_> {
         self.shown.set(self.shown.get() + 1);
         let mut shown = Headers {
-            stream: Some(self),
+            stream: self,
             headers: Vec::new(),
         };
         // SAFETY: the stream lives, see `new`.
@@ -410,17 +410,8 @@ const fn attribute(property: Property) -> Option<Attribute> {
 /// A map as Envoy has it.
 #[derive(Debug)]
 pub(crate) struct Headers<'h> {
-    /// `None` for one that is empty.
-    stream: Option<&'h Stream>,
+    stream: &'h Stream,
     headers: Vec<Header>,
-}
-
-impl Headers<'_> {
-    /// No headers.
-    pub(crate) const NONE: Self = Self {
-        stream: None,
-        headers: Vec::new(),
-    };
 }
 
 impl Pairs for Headers<'_> {
@@ -454,9 +445,8 @@ impl<'a> Iterator for Shown<'a> {
 
 impl Drop for Headers<'_> {
     fn drop(&mut self) {
-        if let Some(stream) = self.stream {
-            stream.shown.set(stream.shown.get().saturating_sub(1));
-        }
+        let shown = &self.stream.shown;
+        shown.set(shown.get().saturating_sub(1));
     }
 }
 

@@ -52,14 +52,13 @@ impl<'s> host::Stream for Host<'s> {
         Ok(self.at.unwrap_or_else(now))
     }
 
-    fn headers(&self, which: Headers) -> Result<abi::Headers<'s>, Failed> {
+    fn headers(&self, which: Headers) -> Result<Option<abi::Headers<'s>>, Failed> {
         let map = match which {
             Headers::Request => Map::Request,
             Headers::Response => Map::Response,
             Headers::ResponseTrailers => Map::ResponseTrailers,
         };
-        let headers = self.stream.map(|stream| stream.headers(map));
-        Ok(headers.unwrap_or(abi::Headers::NONE))
+        Ok(self.stream.map(|stream| stream.headers(map)))
     }
 
     fn remove_response_header(&self, name: &str) -> Result<(), Failed> {

@@ -113,12 +113,12 @@ impl Stream for Proxy {
         Ok(self.now.get())
     }
 
-    fn headers(&self, which: Headers) -> Result<Self::Map, Failed> {
-        Ok(match which {
+    fn headers(&self, which: Headers) -> Result<Option<Self::Map>, Failed> {
+        Ok(Some(match which {
             Headers::Request => self.request,
             Headers::Response => self.response,
             Headers::ResponseTrailers => &[],
-        })
+        }))
     }
 
     fn remove_response_header(&self, _name: &str) -> Result<(), Failed> {
