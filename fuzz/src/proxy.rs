@@ -160,12 +160,12 @@ impl Stream for Proxy {
         Ok(self.now.get())
     }
 
-    fn headers(&self, which: Headers) -> Result<Vec<u8>, Failed> {
+    fn headers(&self, which: Headers) -> Result<Option<Vec<u8>>, Failed> {
         self.enter(HostCall::HeaderMap)?;
         Ok(match which {
-            Headers::Request => self.request.borrow().clone(),
-            Headers::Response => self.response.borrow().clone(),
-            Headers::ResponseTrailers => Vec::new(),
+            Headers::Request => Some(self.request.borrow().clone()),
+            Headers::Response => Some(self.response.borrow().clone()),
+            Headers::ResponseTrailers => None,
         })
     }
 

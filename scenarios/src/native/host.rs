@@ -73,7 +73,7 @@ impl Stream for Host {
         Ok(self.process.borrow().monotonic())
     }
 
-    fn headers(&self, which: Headers) -> Result<Vec<u8>, Failed> {
+    fn headers(&self, which: Headers) -> Result<Option<Vec<u8>>, Failed> {
         let map = match which {
             Headers::Request => MapType::RequestHeaders,
             Headers::Response => MapType::ResponseHeaders,
@@ -81,7 +81,7 @@ impl Stream for Host {
         };
         let exchange = self.exchange.borrow();
         let headers = exchange.maps.get(map);
-        Ok(headers.map_or_else(Vec::new, |headers| pairs::serialize(headers.pairs())))
+        Ok(headers.map(|headers| pairs::serialize(headers.pairs())))
     }
 
     fn remove_response_header(&self, name: &str) -> Result<(), Failed> {
