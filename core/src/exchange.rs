@@ -591,9 +591,11 @@ fn note_local_reply(recorder: &mut Recorder, host: &impl Stream) -> ResponseFlag
     flags
 }
 
+#[inline(always)]
 fn request_duration(recorder: &mut Recorder, host: &impl Stream) -> Option<u64> {
     // Signed in Envoy; a negative one is no duration.
-    let nanos = integer(recorder, host, Property::RequestDuration)?;
+    let bytes = property(recorder, host, Property::RequestDuration)?;
+    let nanos = u64::from_le_bytes((*bytes).try_into().ok()?);
     (nanos <= i64::MAX.unsigned_abs()).then_some(nanos)
 }
 
@@ -615,6 +617,7 @@ fn headers<H: Stream>(recorder: &mut Recorder, host: &H, which: Headers) -> Opti
     })
 }
 
+#[inline]
 fn property<H: Stream>(recorder: &mut Recorder, host: &H, which: Property) -> Option<H::Bytes> {
     host.property(which).unwrap_or_else(|error| {
         recorder.failed(error);
@@ -622,11 +625,13 @@ fn property<H: Stream>(recorder: &mut Recorder, host: &H, which: Property) -> Op
     })
 }
 
-#[inline]
+/// Most media types are shorter.
+#[inline(always)]
 fn is_event_stream(content_type: &[u8]) -> bool {
-    if content_type.len() < EVENT_STREAM.len() {
-        return false;
-    }
+    content_type.len() >= EVENT_STREAM.len() && has_type_of_events(content_type)
+}
+
+fn has_type_of_events(content_type: &[u8]) -> bool {
     let media_type = content_type.split(|&byte| byte == b';').next();
     media_type.is_some_and(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(EVENT_STREAM))
 }

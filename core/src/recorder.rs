@@ -236,7 +236,7 @@ impl Recorder {
 
     /// One request that needs nothing but to be counted in a series that there
     /// is; `false` where it is another one, and was not counted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn request_like_another(
         &mut self,
         method: Method,

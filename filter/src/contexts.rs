@@ -38,7 +38,7 @@ impl Root {
 pub(crate) struct Contexts {
     /// As many as there are plugin configurations in use: a few.
     roots: List<Root>,
-    /// The one whose exchange began last, for it is the one of the next, most often.
+    /// The one that was asked for last, for it is the next one too, most often.
     recent: Root,
     /// The highest id that a root ever had: exchanges have higher ones, most often.
     highest: u32,
@@ -67,11 +67,10 @@ impl Contexts {
 
     #[inline]
     pub(crate) fn create_exchange(&mut self, id: u32, root: u32) {
-        let number = if self.recent.id == root && id > self.highest {
-            self.recent.service
-        } else {
-            self.service_of(root, id)
-        };
+        if id <= self.highest && self.root(id).is_some() {
+            return;
+        }
+        let number = self.service_of(root);
         if let Some(service) = self.services.get(number)
             && let Some(place) = self.exchanges.add(id)
         {
@@ -187,7 +186,7 @@ impl Contexts {
 
     /// The counts of a root.
     fn recorder(&mut self, root: u32) -> Option<&mut Recorder> {
-        let number = self.root(root)?.service;
+        let number = self.service_of(root);
         let service = self.services.get(number)?;
         Some(&mut service.recorder)
     }
@@ -218,16 +217,18 @@ impl Contexts {
         }
     }
 
-    /// The number of the service of a root; 0 where there is none, or `id` is a root.
-    #[cold]
-    fn service_of(&mut self, root: u32, id: u32) -> usize {
-        match (self.root(root), self.root(id)) {
-            (Some(&root), None) => {
-                self.recent = root;
-                root.service
-            }
-            _ => 0,
+    /// The number of the service of a root; 0 where there is none.
+    #[inline]
+    fn service_of(&mut self, root: u32) -> usize {
+        if self.recent.id != root {
+            self.look_for(root);
         }
+        self.recent.service
+    }
+
+    #[cold]
+    fn look_for(&mut self, root: u32) {
+        self.recent = self.root(root).copied().unwrap_or(Root::NONE);
     }
 }
 
