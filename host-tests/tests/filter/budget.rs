@@ -24,6 +24,9 @@ const RECORD: &str = "RECORD_BUDGET";
 /// A figure that falls by more than one part in so many is to be recorded.
 const NOTICED: u64 = 20;
 
+/// How many times the floor that goes over the same headers a request may cost.
+const MOST_TIMES: u64 = 2;
+
 const BEGIN: &str = "<!-- The table is written by `make budget`. -->";
 const END: &str = "<!-- The end of what `make budget` writes. -->";
 
@@ -238,6 +241,37 @@ fn a_request_costs_what_is_recorded_and_the_documentation_says_so() {
                     "docs/benchmarks.md: {row} lacks {figure}"
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn a_usual_request_costs_at_most_twice_what_walking_over_its_headers_costs() {
+    let costs = measure();
+    let fuel = |name: &str| {
+        let found = costs.iter().find(|(other, _)| *other == name);
+        let (_, cost) = found.unwrap_or_else(|| panic!("{name} is not measured"));
+        cost.fuel()
+    };
+    for (floor, ours) in [
+        (
+            "floor, walks over their pairs",
+            ["filter, path from a template", "filter, learned path"],
+        ),
+        (
+            "floor of the access logger, walks over their pairs",
+            [
+                "access logger, path from a template",
+                "access logger, learned path",
+            ],
+        ),
+    ] {
+        for ours in ours {
+            let (least, cost) = (fuel(floor), fuel(ours));
+            assert!(
+                cost <= MOST_TIMES * least,
+                "{ours}: {cost} units of fuel; {floor}: {least}"
+            );
         }
     }
 }
