@@ -89,9 +89,19 @@ impl<'a> Key<'a> {
         Some(Self { path, hash })
     }
 
+    /// The key with this path and hash.
+    pub(super) const fn of_parts(path: &'a [u8], hash: u64) -> Self {
+        Self { path, hash }
+    }
+
     #[inline]
     pub(super) fn path(&self) -> &'a [u8] {
         self.path
+    }
+
+    #[inline]
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
     }
 }
 

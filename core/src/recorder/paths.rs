@@ -116,21 +116,29 @@ impl Paths {
     /// the caller's, since most often it is two words, and may be more.
     #[inline]
     pub(super) fn look_up(&mut self, target: &[u8], path: &mut RequestPath) {
-        let key = self.memory.key(target);
-        match key.and_then(|key| self.memory.at_home(key)) {
+        let Some(key) = self.memory.key(target) else {
+            return self.unmemorable(target, path);
+        };
+        match self.memory.at_home(key) {
             Some(remembered) => *path = RequestPath::of(remembered),
-            None => self.search(target, path),
+            None => self.search(key.path(), key.hash(), path),
         }
     }
 
-    /// The same of a path that is remembered elsewhere, or not at all.
+    /// The same of a path that is remembered elsewhere, or not at all, by the parts
+    /// of its key: a key would be handed over in memory.
     #[cold]
-    fn search(&mut self, target: &[u8], path: &mut RequestPath) {
-        let key = self.memory.key(target);
-        *path = match key.and_then(|key| self.memory.recall(key)) {
+    fn search(&mut self, target: &[u8], hash: u64, path: &mut RequestPath) {
+        let key = Key::of_parts(target, hash);
+        *path = match self.memory.recall(key) {
             Some(remembered) => RequestPath::of(remembered),
-            None => self.label_it(target, key),
+            None => self.label_it(target, Some(key)),
         };
+    }
+
+    #[cold]
+    fn unmemorable(&mut self, target: &[u8], path: &mut RequestPath) {
+        *path = self.label_it(target, None);
     }
 
     /// Labels a path that was not remembered.
