@@ -89,6 +89,8 @@ pub struct Recorder {
     scalars: Scalars,
     published_series: Option<u32>,
     closed: bool,
+    /// Whether requests are looked at beyond method and path.
+    asks: bool,
     /// Whether a request needs nothing but to be counted in its series.
     plain: bool,
 }
@@ -100,6 +102,8 @@ impl Recorder {
         let responses = Watch::responses(&config);
         let signals = responses.names().chain([heard::CMCD]);
         let derived = Derived::new(&config);
+        let requests = Watch::requests(&config);
+        let players = Players::new(&config);
         Self {
             scalars: Scalars::new(&config, signals),
             cases: Vec::new(),
@@ -107,8 +111,9 @@ impl Recorder {
             derived,
             caches: Caches::new(&config.service, &config.cache),
             gauges: Gauges::new(&config),
-            players: Players::new(&config),
-            requests: Watch::requests(&config),
+            asks: !requests.is_empty() || players.listen(),
+            players,
+            requests,
             responses,
             admission: Admission::new(&config.service, config.max_series),
             paths: Paths::new(std::mem::take(&mut config.paths), seed),

@@ -29,7 +29,7 @@ impl Recorder {
     /// Whether requests are looked at beyond method and path.
     #[inline]
     pub(crate) fn asks(&self) -> bool {
-        !self.requests.is_empty() || self.players.listen()
+        self.asks
     }
 
     /// The lengths of names of headers of a request that may be of interest.
