@@ -246,6 +246,33 @@ fn nothing_is_lost_over_many_changes_of_configuration() {
 }
 
 #[test]
+fn exchanges_that_keep_many_configurations_in_use_are_all_counted() {
+    let envoy = envoy(json!({}));
+    let changes = |from: u64| -> Vec<_> {
+        let changed = |change| {
+            let exchange = envoy.worker(0).request(Request::get("/a"));
+            let keys = json!({"flush_interval_ms": change});
+            envoy.reconfigure(api(keys)).expect("accepted");
+            exchange
+        };
+        (from..from + 20).map(changed).collect()
+    };
+    // What the first ones leave behind is used by the others.
+    for from in [100, 200] {
+        let open = changes(from);
+        assert!(envoy.contexts() > 40, "a root and an exchange for each");
+        for exchange in open {
+            exchange.respond(200, NO_HEADERS);
+            exchange.finish();
+        }
+    }
+    let stats = flushed(&envoy);
+    assert_requests(&stats, &[("GET", "/a", "200", 40)]);
+    stats.assert_gauge("active_connections.service=api", 0);
+    assert_eq!(envoy.contexts(), 2, "one root a thread");
+}
+
+#[test]
 fn bounds_that_a_change_takes_away_are_taken_back() {
     let bound = |le: &str| {
         format!("gatemeter_bucket_bound.service=api.metric=http_request_duration_seconds.le={le}")
