@@ -146,7 +146,7 @@ screenshots: build ## Take the pictures in docs/images, of the live page and Pro
 	$(TARGET_DIR)/debug/examples/live_page_pictures
 
 .PHONY: lint
-lint: ## Check formatting, clippy, rustdoc, licences and sources
+lint: ## Check formatting, clippy, rustdoc, the list of mutations, licences and sources
 	@scripts/tools.sh wasm
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -154,6 +154,7 @@ lint: ## Check formatting, clippy, rustdoc, licences and sources
 	RUSTDOCFLAGS='$(RUSTDOC_LINTS)' cargo doc --workspace --no-deps --document-private-items --locked
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked --target-dir $(TARGET_DIR) -- -D warnings
+	@scripts/mutants.py --check
 	@scripts/deny.sh
 
 .PHONY: lint-tools

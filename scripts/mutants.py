@@ -3,6 +3,7 @@
 
     scripts/mutants.py                 every mutation of scripts/mutants.toml
     scripts/mutants.py leaked_gauge    these only
+    scripts/mutants.py --check         none, but fail where one no longer fits
 
 Each is applied to a copy of the tree below target/mutants/, never to the
 checkout, and must make each suite that it names fail: by a test, not by the
@@ -54,6 +55,8 @@ class Broken(Exception):
 def main() -> int:
     listed = tomllib.loads((ROOT / "scripts/mutants.toml").read_text())["mutant"]
     wanted = sys.argv[1:]
+    if wanted == ["--check"]:
+        return check(listed)
     unknown = set(wanted) - {mutant["name"] for mutant in listed}
     if unknown:
         print(f"mutants: unknown: {', '.join(sorted(unknown))}", file=sys.stderr)
@@ -88,6 +91,17 @@ def main() -> int:
     return 1 if survived else 0
 
 
+def check(listed: list[dict]) -> int:
+    stale = 0
+    for mutant in listed:
+        try:
+            mutated(mutant, ROOT)
+        except Broken as broken:
+            print(f"mutants: {mutant['name']}: {broken}", file=sys.stderr)
+            stale = 1
+    return stale
+
+
 def say(name: str, suite: str, outcome: str, started: float) -> None:
     print(f"{time.monotonic() - started:4.0f} s  {name:28} {suite:6}  {outcome}", flush=True)
 
@@ -101,14 +115,20 @@ def tried(mutant: dict, suite) -> list[str]:
     """The tests that fail while the mutation is in the copy."""
     path = TREE / mutant["file"]
     text = path.read_text()
-    found = text.count(mutant["old"])
-    if found != 1:
-        raise Broken(f"its old text stands {found} times in {mutant['file']}; expected once")
-    path.write_text(text.replace(mutant["old"], mutant["new"]))
+    path.write_text(mutated(mutant, TREE))
     try:
         return suite()
     finally:
         path.write_text(text)
+
+
+def mutated(mutant: dict, tree: Path) -> str:
+    """The file of the mutation as that leaves it."""
+    text = (tree / mutant["file"]).read_text()
+    found = text.count(mutant["old"])
+    if found != 1:
+        raise Broken(f"its old text stands {found} times in {mutant['file']}; expected once")
+    return text.replace(mutant["old"], mutant["new"])
 
 
 def copy_tree() -> None:
