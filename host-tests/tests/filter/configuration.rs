@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use gatemeter_host_tests::abi::LogLevel;
 use gatemeter_host_tests::host::process::Thread;
-use gatemeter_host_tests::scenario::Configuration;
-use gatemeter_host_tests::{NO_HEADERS, Request};
+use gatemeter_host_tests::scenario::{Configuration, Plugin};
+use gatemeter_host_tests::{Envoy, NO_HEADERS, Request};
 use serde_json::json;
 
 use crate::{api, assert_requests, envoy, flushed, gatemeter, get};
@@ -270,6 +270,32 @@ fn exchanges_that_keep_many_configurations_in_use_are_all_counted() {
     assert_requests(&stats, &[("GET", "/a", "200", 40)]);
     stats.assert_gauge("active_connections.service=api", 0);
     assert_eq!(envoy.contexts(), 2, "one root a thread");
+}
+
+#[test]
+fn services_of_one_vm_count_apart_and_one_that_goes_loses_nothing() {
+    let api = envoy(json!({}));
+    let discovery = Plugin::named("discovery");
+    let discovery = api.add_plugin(discovery, json!({"service": "discovery"}));
+    let discovery = discovery.expect("accepted");
+    let counted = |envoy: &Envoy, of_api, of_discovery| {
+        let labels = ["api", "discovery"]
+            .map(|service| format!("service={service}.method=GET.path=/a.status=200"));
+        let series = [(labels[0].as_str(), of_api), (&labels[1], of_discovery)];
+        flushed(envoy).assert_series("http_requests_total", &series);
+    };
+    for _ in 0..3 {
+        let open = discovery.worker(0).request(Request::get("/a"));
+        get(&api.worker(0), "/a", 200);
+        open.respond(200, NO_HEADERS);
+        get(&api.worker(0), "/a", 200);
+        open.finish();
+    }
+    counted(&api, 6, 3);
+    get(&api.worker(0), "/a", 200);
+    api.drain();
+    get(&discovery.worker(0), "/a", 200);
+    counted(&discovery, 7, 4);
 }
 
 #[test]
