@@ -77,7 +77,7 @@ pub const KEYS: &[Key] = &[
         name: "path_rules[].slow",
         kind: "boolean",
         default: "false",
-        meaning: "Lets `match` be any regular expression of the crate regex-lite, on paths of up to 256 bytes; for at most two rules. It costs about 1,700 units of fuel a byte, see [benchmarks](../benchmarks.md#the-worst-input).",
+        meaning: "Lets `match` be any regular expression of the crate regex-lite, on paths of up to 256 bytes; for at most two rules. It costs about 2,000 units of fuel a byte, see [benchmarks](../benchmarks.md#the-worst-input).",
         example: r#""path_rules": [{"match": "/(de|en)/", "replace": "/:lang/", "slow": true}]"#,
         refused: r#""path_rules": [{"match": "/v1", "replace": "", "slow": 1}]"#,
     },
