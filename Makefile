@@ -18,7 +18,8 @@ MODULE := $(TARGET_DIR)/$(WASM_TARGET)/wasm/gatemeter_filter.wasm
 NATIVE_MODULE := $(TARGET_DIR)/release/libgatemeter_native.so
 WASM_CRATES := -p gatemeter-core -p gatemeter-filter -p gatemeter-auth-module
 # The filters that the benchmarks compare with.
-BENCH_MODULES := -p gatemeter-floor-module -p gatemeter-naive-module -p gatemeter-empty-module
+BENCH_MODULES := -p gatemeter-floor-module -p gatemeter-naive-module -p gatemeter-empty-module \
+  -p gatemeter-steps-module
 # No crate is published: the documentation is for those who read the source, so
 # it shows private items and may link to them.
 RUSTDOC_LINTS := -D warnings -A rustdoc::private-intra-doc-links

@@ -14,7 +14,7 @@ NATIVE_MODULE = ROOT / "dist" / "libgatemeter_native.so"
 TYPE = "type.googleapis.com/envoy.extensions."
 
 
-def module(kind, plugin, wasm=MODULE):
+def module(kind, plugin, wasm=MODULE, vm_id="api"):
     """A module as filter (kind `filters.http.wasm.v3.Wasm`) or as access logger."""
     return {
         "name": wasm.stem,
@@ -28,7 +28,7 @@ def module(kind, plugin, wasm=MODULE):
                     "value": json.dumps(plugin),
                 },
                 "vm_config": {
-                    "vm_id": "api",
+                    "vm_id": vm_id,
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": str(wasm)}},
                 },

@@ -25,13 +25,19 @@ from load import SERVER_CORE, as_many_as_fit
 from processes import TARGET, built, cpu_nanoseconds, end, on_core
 from rounds import ADDED_HEADS, RATIO_HEADS, added_row, flat, in_turn, ratio_row
 from tables import show
-from variants import PATH, SETTINGS, Setting, add_variants_option, start_each, variants
+from variants import PATH, SETTINGS, STEPS, Setting, add_variants_option, start_each, variants
 
 MIDDLEWARE = "middleware"
 MIDDLEWARE_PROGRAM = TARGET / "release" / "gatemeter-bench-middleware"
 FRAMEWORKS = {"axum": "axum-prometheus", "actix": "actix-web-prom"}
-# Who is held against whom, in CPU added to bare Envoy, and what is aimed at.
-TARGETS = [("filter", "naive", 0.58), ("filter", "floor", 1.15), ("logger", "naive", 0.40)]
+# Who is held against whom, in CPU added to bare Envoy, and what is aimed at, if anything.
+TARGETS = [
+    ("filter", "naive", 0.58),
+    ("filter", "floor", 1.15),
+    ("logger", "naive", 0.40),
+    ("logger", "floor-logger", None),
+    ("floor-logger", "naive", None),
+]
 
 
 def services(processes):
@@ -111,21 +117,23 @@ def run(setting_name, names, asked):
         costs_table(MIDDLEWARE, measured, dict(zip(measured, measured)), bases, caption)
         return
     titles = {name: variant.title for name, variant in variants().items()}
-    costs_table(f"request-{setting_name}", measured, titles, dict.fromkeys(measured, "bare"), caption)
-    ratios_table(f"ratios-{setting_name}", measured, titles)
+    name = asked.name or setting_name
+    costs_table(f"request-{name}", measured, titles, dict.fromkeys(measured, "bare"), caption)
+    ratios_table(f"ratios-{name}", measured, titles)
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description="CPU per request, by variant")
-    parser.add_argument("--fleets", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=6, help="for each fleet")
+    parser.add_argument("--fleets", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="for each fleet")
     parser.add_argument("--seconds", type=int, default=1, help="for each variant in each round")
     known = [*SETTINGS, MIDDLEWARE]
     parser.add_argument(
         "--settings", nargs="+", choices=known, default=known[:1], metavar="SETTING",
         help=f"of {', '.join(known)}; {known[0]} where none is given",
     )
-    add_variants_option(parser, list(variants()))
+    parser.add_argument("--name", help="of the tables, in place of that of the setting")
+    add_variants_option(parser, [name for name in variants() if name not in STEPS])
     return parser.parse_args()
 
 

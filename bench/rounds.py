@@ -77,4 +77,5 @@ def ratio_row(what, ours, theirs, base, target):
     minima = added_of_minima(theirs, base)
     of_minima = added_of_minima(ours, base) / minima if minima else float("inf")
     cells = [f"{ratio(ours, theirs, base):.2f}", f"{least:.2f} to {most:.2f}"]
-    return [what, *cells, f"{of_minima:.2f}", f"at most {target:.2f}"]
+    aimed_at = "" if target is None else f"at most {target:.2f}"
+    return [what, *cells, f"{of_minima:.2f}", aimed_at]

@@ -23,6 +23,7 @@ from envoys import MODULE
 from machine import machine_table
 from processes import ROOT, built, end
 from tables import Misplaced, blocks, written
+from variants import STEPS
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 # The most that a part may take, in seconds; on two cores it takes half of it.
@@ -45,6 +46,7 @@ ONE_ROUND = ("--fleets=1", "--rounds=1")
 DECISIVE = ("--variants", "naive", "floor", "logger", "filter")
 BROWSER = ("--settings", "proxied-browser")
 MIDDLEWARE = ("--settings", "middleware")
+FLOORS = ("--name=steps", "--variants", *STEPS, "floor", "floor-logger")
 PARTS = (
     Part(
         "request", "request.py", ("request-direct-small", "ratios-direct-small"),
@@ -53,6 +55,10 @@ PARTS = (
     Part(
         "browser", "request.py", ("request-proxied-browser", "ratios-proxied-browser"),
         (*BROWSER, "--fleets=2", "--rounds=4"), (*BROWSER, *ONE_ROUND),
+    ),
+    Part(
+        "steps", "request.py", ("request-steps",),
+        (*FLOORS, "--fleets=2"), (*FLOORS, *ONE_ROUND),
     ),
     Part(
         "middleware", "request.py", ("middleware",),

@@ -5,8 +5,8 @@ Envoy is started again and again, bare, with the empty filter, with the module a
 its usual configuration, in turn. Until it is ready it has loaded and compiled the
 module, made a VM for the main thread and for its worker and configured them; what
 that takes longer than bare Envoy is the price. CPU is that of all threads half a
-second later, for V8 goes on compiling beside. Linux only; needs what
-`make bench-request` builds.
+second later, for V8 goes on compiling beside. Four services are four filters with VMs
+of their own. Linux only; needs what `make bench-request` builds.
 """
 
 import argparse
@@ -22,7 +22,13 @@ from tables import show
 from variants import FILTER, PLUGIN, compared
 
 BARE, EMPTY, OURS = "bare Envoy", "empty SDK filter", "Gatemeter, filter"
+FOUR = "Gatemeter, filters of four services"
+SERVICES = ("api", "discovery", "playback", "ingestion")
 TARGET_RATIO = 1.3
+
+
+def service(name):
+    return module(FILTER, {**PLUGIN, "service": name}, vm_id=name)
 
 
 def one_start(folder, name, filters):
@@ -44,6 +50,7 @@ def main():
         BARE: [],
         EMPTY: [module(FILTER, {}, compared("empty"))],
         OURS: [module(FILTER, PLUGIN)],
+        FOUR: [service(name) for name in SERVICES],
     }
     measured = {name: [] for name in variants}
     with tempfile.TemporaryDirectory(prefix="gatemeter-bench-") as folder:

@@ -62,6 +62,26 @@ def lua_filter():
     }
 
 
+# The floor made of ever more, until it is `floor` or `floor-logger`: the clock is read
+# where a filter is created and at its end, an access logger has Envoy's duration.
+STEPS = {
+    "filter-callbacks": (FILTER, ()),
+    "filter-clock": (FILTER, ("clock",)),
+    "filter-request": (FILTER, ("clock", "request")),
+    "logger-callback": (LOGGER, ()),
+    "logger-request": (LOGGER, ("request",)),
+    "logger-maps": (LOGGER, ("request", "response")),
+}
+
+
+def step(kind, reads):
+    """The floor that reads only these."""
+    title = "a filter that reads " if kind == FILTER else "an access logger that reads "
+    only = module(kind, {"reads": reads}, compared("steps"))
+    where = {"filters" if kind == FILTER else "loggers": (only,)}
+    return Variant(title + (" and ".join(reads) or "nothing"), **where)
+
+
 def variants():
     """By the names that the command lines know; ends the program where a module is missing."""
     built(MODULE, "make wasm")
@@ -82,6 +102,7 @@ def variants():
         "logger": Variant("Gatemeter, access logger", loggers=(module(LOGGER, PLUGIN),)),
         "filter": Variant("Gatemeter, filter", (module(FILTER, PLUGIN),)),
         "native-module": Variant("Gatemeter, native module", (native_module(PLUGIN),)),
+        **{name: step(*reads) for name, reads in STEPS.items()},
     }
 
 

@@ -8,10 +8,15 @@
 //!
 //! The plugin configuration says what becomes of a map:
 //! - "takes the map": the host copies it into an arena, and that is all;
-//! - with the word `walks` anywhere in it, "also walks over its pairs": the request's until `:method` and
-//!   `:path` were met, as a filter must that wants those two; the response's to
-//!   its end, as one must that listens for headers which may stand anywhere.
-//!   Names are told apart by length and second byte, values are not looked at.
+//! - with the word `walks` anywhere in it, "also walks over its pairs": the request's
+//!   until `:method` and `:path` were met, as a filter must that wants those two; the
+//!   response's to its end, as one must that listens for headers which may stand
+//!   anywhere. Names are told apart by length and second byte, values are not looked
+//!   at.
+//!
+//! Built with the feature `steps` (`bench/modules/steps`) it reads, of `clock`,
+//! `request`, `response` and `duration`, what stands there as well, and nothing
+//! else: what each of these costs. Without it no request pays for the choice.
 //!
 //! It believes what the host says of the memory that it filled, as far as
 //! bounds go, and asks for no tick.
@@ -40,6 +45,13 @@ const SMALLEST: usize = 16 * 1024;
 /// The root context, for which the host logs where this is an access logger.
 static ROOT: AtomicU32 = AtomicU32::new(0);
 static WALKS: AtomicBool = AtomicBool::new(false);
+
+/// What is read where that is a choice: these bits.
+static READS: AtomicUsize = AtomicUsize::new(0);
+const CLOCK: usize = 1;
+const REQUEST: usize = 2;
+const RESPONSE: usize = 4;
+const DURATION: usize = 8;
 
 /// Something of what was read last.
 static SEEN: AtomicUsize = AtomicUsize::new(0);
@@ -107,8 +119,19 @@ extern "C" fn proxy_on_configure(_root: u32, size: usize) -> u32 {
     // SAFETY: the out-pointers are valid.
     let configuration =
         read(|data, at| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, data, at) });
-    let walks = configuration.windows(5).any(|word| word == b"walks");
-    WALKS.store(walks, Relaxed);
+    let says = |word: &str| {
+        let mut words = configuration.windows(word.len());
+        words.any(|other| other == word.as_bytes())
+    };
+    WALKS.store(says("walks"), Relaxed);
+    let reads = [
+        ("clock", CLOCK),
+        ("request", REQUEST),
+        ("response", RESPONSE),
+        ("duration", DURATION),
+    ];
+    let reads = reads.into_iter().filter(|(word, _)| says(word));
+    READS.store(reads.map(|(_, bit)| bit).sum(), Relaxed);
     ACCEPTED
 }
 
@@ -134,17 +157,20 @@ extern "C" fn proxy_on_log(id: u32) {
     }
     read_request();
     read_response();
-    let path = "request\0duration";
-    // SAFETY: the path is a live string, the out-pointers are valid.
-    let duration =
-        read(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) });
-    see(duration.len());
+    read_duration();
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(_id: u32) {}
 
+fn reads(what: usize) -> bool {
+    !cfg!(feature = "steps") || READS.load(Relaxed) & what != 0
+}
+
 fn read_clock() {
+    if !reads(CLOCK) {
+        return;
+    }
     let mut time = 0;
     // SAFETY: the out-pointer is valid.
     unsafe { clock_time_get(CLOCK_MONOTONIC, 1, &raw mut time) };
@@ -170,6 +196,9 @@ fn read_map(map: u32) -> &'static [u8] {
 }
 
 fn read_request() {
+    if !reads(REQUEST) {
+        return;
+    }
     let map = read_map(REQUEST_HEADERS);
     see(map.len());
     if WALKS.load(Relaxed) {
@@ -187,6 +216,9 @@ fn read_request() {
 }
 
 fn read_response() {
+    if !reads(RESPONSE) {
+        return;
+    }
     let map = read_map(RESPONSE_HEADERS);
     see(map.len());
     if WALKS.load(Relaxed) {
@@ -201,6 +233,17 @@ fn read_response() {
         });
         see(status);
     }
+}
+
+fn read_duration() {
+    if !reads(DURATION) {
+        return;
+    }
+    let path = "request\0duration";
+    // SAFETY: the path is a live string, the out-pointers are valid.
+    let duration =
+        read(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) });
+    see(duration.len());
 }
 
 /// Keeps a compiler from leaving out what led to this number.
